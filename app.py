@@ -1,0 +1,243 @@
+"""The site map: endpoints, the route table, the order of the middleware, and how the app starts and stops."""
+
+import logging
+import re
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from typing import Any, Concatenate, ParamSpec, TypeVar
+from urllib.parse import urlencode
+
+from pydantic_core import from_json
+from sqlalchemy.exc import IntegrityError
+from sqlmodel import Session
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.middleware.authentication import AuthenticationMiddleware
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.routing import Match, Mount, Route, Router
+
+import store
+from auth import JWTBackend, TokenVerifier
+from database import Database, DatabaseUnavailable
+from errors import HANDLERS, http_exception, unauthenticated
+from keys import KeySet
+from middleware import CORS, BodyLimit, RequestLog, Shield, TrailingSlash
+from paging import MAXIMUM_ID, Position, position, write_cursor
+from schemas import TASK, TASKS, TaskCreate, TaskOut, TaskQuery, TaskUpdate
+from settings import Settings, SettingsError, configure_logging
+from users import EnsureUser, UserRows
+
+logger = logging.getLogger("todo")
+
+P = ParamSpec("P")
+T = TypeVar("T")
+Body = TypeVar("Body", TaskCreate, TaskUpdate)
+
+# Tasks in memory at once while a list without a limit goes out.
+CHUNK = 1000
+
+TASK_ID = re.compile(r"0|[1-9][0-9]{0,18}", re.ASCII)
+
+
+async def list_tasks(request: Request) -> Response:
+    query = TaskQuery.model_validate(dict(request.query_params))
+    size = query.limit or CHUNK
+    # One more than asked for tells whether there is more, without a second query.
+    rows = await list_rows(request, query, size + 1, query.cursor)
+    if len(rows) <= size:
+        return json_response(dump(rows))
+    if query.limit is None:
+        return StreamingResponse(chunks(request, query, rows), media_type="application/json")
+    rows = rows[:size]
+    next_page = urlencode({**request.query_params, "cursor": write_cursor(query.sort, rows[-1])})
+    return json_response(dump(rows), headers={"Link": f'</api/tasks?{next_page}>; rel="next"'})
+
+
+async def chunks(request: Request, query: TaskQuery, rows: Sequence[store.TaskRow]) -> AsyncIterator[bytes]:
+    """The array in pieces. No connection is held between two of them, however slowly the client reads."""
+    opening = b"["
+    while rows:
+        yield opening + dump(rows)[1:-1]
+        opening = b","
+        rows = await list_rows(request, query, CHUNK, position(query.sort, rows[-1]))
+    yield b"]"
+
+
+async def create_task(request: Request) -> Response:
+    values = (await parse(request, TaskCreate)).values()
+    try:
+        row = await run(request, store.create_task, values)
+    except IntegrityError:
+        # The user's row was deleted under this process.
+        await request.app.state.user_rows.restore(request.user)
+        row = await run(request, store.create_task, values)
+    return task_response(row, 201, headers={"Location": f"/api/tasks/{row.id}"})
+
+
+async def get_task(request: Request) -> Response:
+    return task_response(await run(request, store.get_task, task_id(request)))
+
+
+async def update_task(request: Request) -> Response:
+    changes = (await parse(request, TaskUpdate)).values()
+    return task_response(await run(request, store.update_task, task_id(request), changes))
+
+
+async def toggle_task(request: Request) -> Response:
+    return task_response(await run(request, store.toggle_task, task_id(request)))
+
+
+async def delete_task(request: Request) -> Response:
+    if not await run(request, store.delete_task, task_id(request)):
+        raise no_such_task()
+    return Response(status_code=204)
+
+
+async def health(_: Request) -> Response:
+    """Liveness: the process answers."""
+    return JSONResponse({"status": "ok"})
+
+
+async def ready(request: Request) -> Response:
+    """Readiness: the database answers too."""
+    await request.app.state.database.run(store.ping)
+    return JSONResponse({"status": "ready"})
+
+
+API_ROUTES = [
+    Route("/tasks", list_tasks, methods=["GET"]),
+    Route("/tasks", create_task, methods=["POST"]),
+    Route("/tasks/{id}", get_task, methods=["GET"]),
+    Route("/tasks/{id}", update_task, methods=["PUT"]),
+    Route("/tasks/{id}", delete_task, methods=["DELETE"]),
+    Route("/tasks/{id}/complete", toggle_task, methods=["PATCH"]),
+]
+ROUTES = [
+    Route("/health", health, methods=["GET"]),
+    Route("/ready", ready, methods=["GET"]),
+]
+
+
+def create_app(settings: Settings) -> Starlette:
+    """The whole app. Tables are created before its first query, be it at start or, without a lifespan, later."""
+    database = Database(settings.database, pool_size=settings.pool_size, prepare=store.create_tables)
+    user_rows = UserRows(database)
+    backend = JWTBackend(TokenVerifier(settings, KeySet(settings.keys_url)))
+    # Inside the exception handlers, so that what these raise is answered like anything else.
+    api_middleware = [
+        Middleware(BodyLimit),
+        Middleware(AuthenticationMiddleware, backend=backend, on_error=unauthenticated),
+        Middleware(EnsureUser, rows=user_rows),
+        Middleware(TrailingSlash),
+    ]
+    api = Mount("/api", Router(API_ROUTES, redirect_slashes=False), middleware=api_middleware)
+    app = Starlette(
+        routes=[*ROUTES, api],
+        middleware=[
+            Middleware(RequestLog),
+            Middleware(CORS, allowed_origins=settings.allowed_origins),
+            Middleware(Shield),
+        ],
+        exception_handlers={**HANDLERS, 405: method_not_allowed},
+        lifespan=lifespan,
+    )
+    app.router.redirect_slashes = False
+    app.state.database, app.state.user_rows = database, user_rows
+    return app
+
+
+@asynccontextmanager
+async def lifespan(app: Starlette) -> AsyncIterator[None]:
+    database: Database = app.state.database
+    try:
+        await database.run(store.ping)
+    except DatabaseUnavailable as error:
+        logger.warning("Started without the database, and answers 503 until it comes: %s", error)
+    yield
+    database.close()
+
+
+async def run(
+    request: Request, function: Callable[Concatenate[Session, str, P], T], *args: P.args, **kwargs: P.kwargs
+) -> T:
+    """Run a store function for the caller, and for nobody else."""
+    database: Database = request.app.state.database
+    return await database.run(function, request.user.id, *args, **kwargs)
+
+
+async def list_rows(
+    request: Request, query: TaskQuery, limit: int, after: Position | None
+) -> Sequence[store.TaskRow]:
+    return await run(request, store.list_tasks, query.status, query.sort, limit, after)
+
+
+async def parse(request: Request, schema: type[Body]) -> Body:
+    """The body as that schema: 400 when it is not, 403 when it names another owner."""
+    try:
+        data = from_json(await request.body(), allow_inf_nan=False)
+    except ValueError as error:
+        raise HTTPException(400, f"The body is not valid JSON: {error}.") from None
+    body = schema.model_validate(data)
+    if body.user_id not in (None, request.user.id):
+        raise HTTPException(403, "The body names another owner (user_id); a task is always its creator's.")
+    return body
+
+
+def task_id(request: Request) -> int:
+    """The id in the path: a 64-bit integer as the API writes it, or else there is no such task."""
+    text = request.path_params["id"]
+    if not TASK_ID.fullmatch(text) or int(text) > MAXIMUM_ID:
+        raise no_such_task()
+    return int(text)
+
+
+def no_such_task() -> HTTPException:
+    """The same for a task that is not there and for one that is somebody else's."""
+    return HTTPException(404, "There is no such task.")
+
+
+def task_response(
+    row: store.TaskRow | None, status: int = 200, headers: Mapping[str, str] | None = None
+) -> Response:
+    if row is None:
+        raise no_such_task()
+    return json_response(TASK.dump_json(as_task(row)), status, headers)
+
+
+def dump(rows: Sequence[store.TaskRow]) -> bytes:
+    return TASKS.dump_json([as_task(row) for row in rows])
+
+
+def as_task(row: store.TaskRow) -> TaskOut:
+    return row._asdict()  # type: ignore[return-value]  # the store's columns are TaskOut's keys
+
+
+def json_response(body: bytes, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
+    return Response(body, status, headers, media_type="application/json")
+
+
+async def method_not_allowed(request: Request, error: Exception) -> Response:
+    """405 naming the methods of all routes with this path; Starlette names those of the first one."""
+    assert isinstance(error, HTTPException)
+    methods = {
+        method
+        for route in [*ROUTES, *API_ROUTES]
+        if route.matches(request.scope)[0] is not Match.NONE
+        for method in route.methods or ()
+    }
+    return await http_exception(request, HTTPException(405, headers={"Allow": ", ".join(sorted(methods))}))
+
+
+def __getattr__(name: str) -> Any:
+    """Make `app` from the environment when a server or a test asks for it: `create_app` alone needs no environment."""
+    if name != "app":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    try:
+        settings = Settings.from_environment()
+    except SettingsError as error:
+        raise SystemExit(f"Cannot start: {error}") from None
+    configure_logging(settings.log_level)
+    globals()["app"] = create_app(settings)
+    return globals()["app"]

@@ -1,0 +1,98 @@
+"""The one shape of an error, and how exceptions get it."""
+
+import http
+import logging
+from typing import Any
+
+from pydantic import ValidationError
+from starlette.exceptions import HTTPException
+from starlette.requests import HTTPConnection, Request
+from starlette.responses import JSONResponse
+
+from auth import Refused
+from database import DatabaseUnavailable
+from keys import KeyServerUnavailable
+
+logger = logging.getLogger("todo.errors")
+
+# Seconds after which a 503 is worth another try.
+RETRY_AFTER = 1
+
+DETAILS = {
+    404: "There is nothing at this address.",
+    405: "This address does not take this method; see the Allow header.",
+    413: "The body is larger than 64 KiB.",
+}
+
+# By Pydantic's error type, filled in from its context.
+MESSAGES = {
+    "missing": "is required",
+    "string_type": "must be a string",
+    "bool_type": "must be true or false",
+    "string_too_short": "must not be blank",
+    "string_too_long": "must have at most {max_length} characters",
+    "literal_error": "must be {expected}",
+    "greater_than_equal": "must be at least {ge}",
+    "less_than_equal": "must be at most {le}",
+    "value_error": "{error}",
+    "model_type": "must be a JSON object",
+}
+
+
+def error_response(
+    status: int,
+    detail: str,
+    *,
+    headers: dict[str, str] | None = None,
+    errors: list[dict[str, str]] | None = None,
+) -> JSONResponse:
+    body: dict[str, Any] = {"detail": detail}
+    if errors is not None:
+        body["errors"] = errors
+    return JSONResponse(body, status, headers)
+
+
+def unauthenticated(_: HTTPConnection, error: Exception) -> JSONResponse:
+    """401 with the challenge of RFC 6750, section 3."""
+    code = error.code if isinstance(error, Refused) else "invalid_token"
+    challenge = f'Bearer error="{code}", error_description="{error}"'
+    return error_response(401, str(error), headers={"WWW-Authenticate": challenge})
+
+
+async def http_exception(_: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, HTTPException)
+    standard = error.detail == http.HTTPStatus(error.status_code).phrase
+    detail = DETAILS.get(error.status_code, error.detail) if standard else error.detail
+    return error_response(error.status_code, detail, headers=dict(error.headers or {}))
+
+
+async def invalid_input(_: Request, error: Exception) -> JSONResponse:
+    """400 with what is wrong with each field. Only what callers send is validated, so this is never our own fault."""
+    assert isinstance(error, ValidationError)
+    errors = [
+        {
+            "field": str(item["loc"][0]) if item["loc"] else "body",
+            "message": MESSAGES.get(item["type"], item["msg"]).format(**item.get("ctx", {})),
+        }
+        for item in error.errors(include_url=False, include_input=False)
+    ]
+    detail = "; ".join(f"{item['field']} {item['message']}" for item in errors)
+    return error_response(400, f"{detail}.", errors=errors)
+
+
+async def unavailable(request: Request, error: Exception) -> JSONResponse:
+    logger.warning("503 for %s %s: %s", request.method, request.url.path.encode("unicode_escape").decode(), error)
+    what = "key server" if isinstance(error, KeyServerUnavailable) else "database"
+    return error_response(
+        503,
+        f"The {what} cannot be reached at present; try again shortly.",
+        headers={"Retry-After": str(RETRY_AFTER)},
+    )
+
+
+HANDLERS = {
+    HTTPException: http_exception,
+    ValidationError: invalid_input,
+    DatabaseUnavailable: unavailable,
+    KeyServerUnavailable: unavailable,
+}

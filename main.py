@@ -1,0 +1,5 @@
+"""`uvicorn main:app` starts the same app as `uvicorn app:app`."""
+
+from app import app
+
+__all__ = ["app"]

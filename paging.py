@@ -1,0 +1,60 @@
+"""Keyset paging: the sorts of a list, and the opaque cursor that names the last task of a page."""
+
+import base64
+from datetime import date, datetime, timedelta
+from typing import Annotated, Any, Literal, NamedTuple
+
+from pydantic import AfterValidator, Field, TypeAdapter
+from pydantic_core import to_json
+
+Status = Literal["all", "pending", "completed"]
+Sort = Literal["created", "title", "due_date"]
+
+MAXIMUM_ID = 2**63 - 1
+
+
+class Position(NamedTuple):
+    """A place in a sorted list: the sort key of a task, and its id, which decides between equal keys."""
+
+    key: Any
+    id: int
+
+
+def _utc(value: datetime) -> datetime:
+    if value.utcoffset() != timedelta(0):
+        raise ValueError("not in UTC")
+    return value
+
+
+_Id = Annotated[int, Field(ge=0, le=MAXIMUM_ID)]
+_Title = Annotated[str, Field(max_length=200, pattern=r"^[^\x00]*$")]
+
+# What a decoded cursor must look like, by sort: a cursor comes from outside and may hold anything.
+_CURSORS: dict[Sort, TypeAdapter[tuple[str, Any, int]]] = {
+    "created": TypeAdapter(tuple[Literal["created"], Annotated[datetime, AfterValidator(_utc)], _Id]),
+    "title": TypeAdapter(tuple[Literal["title"], _Title, _Id]),
+    "due_date": TypeAdapter(tuple[Literal["due_date"], date | None, _Id]),
+}
+
+_KEYS: dict[Sort, str] = {"created": "created_at", "title": "title", "due_date": "due_date"}
+
+
+def position(sort: Sort, row: Any) -> Position:
+    """Where the task of this row stands in that sort."""
+    return Position(getattr(row, _KEYS[sort]), row.id)
+
+
+def write_cursor(sort: Sort, row: Any) -> str:
+    """An opaque, URL-safe cursor for the tasks that come after this row."""
+    return base64.urlsafe_b64encode(to_json((sort, *position(sort, row)))).decode().rstrip("=")
+
+
+def read_cursor(sort: Sort, cursor: str) -> Position:
+    """Raises `ValueError` for anything but a cursor that `write_cursor` made for this sort."""
+    padded = cursor + "=" * (-len(cursor) % 4)
+    try:
+        decoded = base64.b64decode(padded, altchars=b"-_", validate=True)
+        _, key, task_id = _CURSORS[sort].validate_json(decoded, strict=True)
+    except ValueError:
+        raise ValueError(f"was not given by this API for sort={sort}; take it from a Link header") from None
+    return Position(key, task_id)

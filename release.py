@@ -1,0 +1,21 @@
+"""`python -m release` creates the tables, so that a deployment has them before its first worker starts."""
+
+import asyncio
+
+import store
+from database import Database, DatabaseUnavailable
+from settings import Settings, SettingsError
+
+
+def main() -> None:
+    """Exits with a sentence when the settings are wrong or the database cannot be reached."""
+    try:
+        settings = Settings.from_environment()
+        database = Database(settings.database, pool_size=1, prepare=store.create_tables)
+        asyncio.run(database.run(store.ping))
+    except (SettingsError, DatabaseUnavailable) as error:
+        raise SystemExit(f"Cannot create the tables: {error}") from None
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,133 @@
+"""What comes in and what goes out: the Pydantic schemas of a task and of a list's query."""
+
+import re
+from datetime import UTC, date, datetime
+from typing import Annotated, Any
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    StringConstraints,
+    TypeAdapter,
+    ValidationInfo,
+    field_validator,
+)
+from typing_extensions import TypedDict
+
+from paging import Position, Sort, Status, read_cursor
+
+MAXIMUM_TITLE = 200
+MAXIMUM_DESCRIPTION = 1000
+MAXIMUM_LIMIT = 500
+
+# RFC 3339's date, alone or as a date-time at midnight of its own offset.
+CALENDAR_DATE = re.compile(
+    r"(\d{4}-\d{2}-\d{2})(?:[Tt ]00:00(?::00(?:\.0+)?)?(?:[Zz]|[+-]\d{2}:\d{2})?)?", re.ASCII
+)
+
+
+def _storable(text: str) -> str:
+    """PostgreSQL's text holds every character but NUL."""
+    if "\0" in text:
+        raise ValueError("must not contain the NUL character")
+    return text
+
+
+def _calendar_date(value: Any) -> date:
+    match = CALENDAR_DATE.fullmatch(value) if isinstance(value, str) else None
+    try:
+        return date.fromisoformat(match[1]) if match else _no_calendar_date()
+    except ValueError:
+        return _no_calendar_date()
+
+
+def _no_calendar_date() -> date:
+    raise ValueError('must be a calendar date such as "2026-01-31", or null')
+
+
+def _whole_number(value: Any) -> Any:
+    """A query parameter is text, and `int` would take "1_0", " 1 " and "+1" too."""
+    if isinstance(value, str) and not re.fullmatch(r"[0-9]{1,9}", value):
+        raise ValueError("must be a whole number")
+    return value
+
+
+def _timestamp(value: datetime) -> str:
+    """ISO 8601 in UTC, always with microseconds, as JavaScript's `Date` reads it."""
+    return value.astimezone(UTC).isoformat(timespec="microseconds").removesuffix("+00:00") + "Z"
+
+
+Title = Annotated[
+    str,
+    StringConstraints(strip_whitespace=True, min_length=1, max_length=MAXIMUM_TITLE),
+    AfterValidator(_storable),
+]
+Description = Annotated[str, StringConstraints(max_length=MAXIMUM_DESCRIPTION), AfterValidator(_storable)]
+DueDate = Annotated[date, BeforeValidator(_calendar_date)]
+Timestamp = Annotated[datetime, PlainSerializer(_timestamp, return_type=str)]
+
+
+class _TaskBody(BaseModel):
+    """JSON types are strict; unknown fields are ignored, so that a frontend may send a whole task back."""
+
+    model_config = ConfigDict(strict=True, extra="ignore")
+
+    user_id: Any = Field(default=None, description="Whose task it is; naming anybody but the caller is refused.")
+
+
+class TaskCreate(_TaskBody):
+    title: Title
+    description: Description | None = None
+    completed: bool = False
+    due_date: DueDate | None = None
+
+    def values(self) -> dict[str, Any]:
+        """The columns of the new task."""
+        return self.model_dump(exclude={"user_id"})
+
+
+class TaskUpdate(_TaskBody):
+    """A partial update: what is left out stays, null clears `description` and `due_date`."""
+
+    title: Title = ""
+    description: Description | None = None
+    completed: bool = False
+    due_date: DueDate | None = None
+
+    def values(self) -> dict[str, Any]:
+        """The columns that the caller named."""
+        return self.model_dump(exclude={"user_id"}, exclude_unset=True)
+
+
+class TaskQuery(BaseModel):
+    """The query string of a list."""
+
+    status: Status = "all"
+    sort: Sort = "created"
+    limit: Annotated[int, BeforeValidator(_whole_number), Field(ge=1, le=MAXIMUM_LIMIT)] | None = None
+    cursor: Position | None = None
+
+    @field_validator("cursor", mode="plain")
+    @classmethod
+    def _read(cls, cursor: str, info: ValidationInfo) -> Position:
+        return read_cursor(info.data.get("sort", "created"), cursor)
+
+
+class TaskOut(TypedDict):
+    """A task as it goes out; a dictionary, since rows of the database need no validating."""
+
+    id: int
+    title: str
+    description: str | None
+    completed: bool
+    due_date: date | None
+    created_at: Timestamp
+    updated_at: Timestamp
+
+
+TASK = TypeAdapter(TaskOut)
+TASKS = TypeAdapter(list[TaskOut])

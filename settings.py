@@ -1,0 +1,172 @@
+"""The environment, read once into one frozen `Settings`."""
+
+import logging
+import os
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import SplitResult, urlsplit
+
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import ArgumentError
+
+DEFAULT_FRONTEND_URL = "http://localhost:3000"
+DEFAULT_DATABASE_URL = "sqlite:///./todo.db"
+DEFAULT_POOL_SIZE = 8
+
+# RFC 7518, section 3.2: a key for HS256 has at least the size of the hash.
+MINIMUM_SECRET_BYTES = 32
+PLACEHOLDER = re.compile(
+    r"change[-_ ]?me|change[-_ ]this|replace[-_ ]|placeholder|your[-_ ](super[-_ ])?secret|better-auth-secret", re.I
+)
+MAKE_A_SECRET = "make one with `openssl rand -base64 32`"
+
+POSTGRESQL_DRIVERS = {"postgresql", "postgres", "postgresql+psycopg2"}
+SQLITE_DRIVERS = {"sqlite", "sqlite+pysqlite"}
+LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
+
+
+class SettingsError(ValueError):
+    """A variable that the app cannot start with; the message says which, why, and what to do."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """What the app is told from outside. Make one with `from_environment`, or directly in a test.
+
+    Raises `SettingsError` for a value that the app cannot run with.
+    """
+
+    secret: str = field(repr=False)
+    frontend_url: str = DEFAULT_FRONTEND_URL
+    database_url: str = field(default=DEFAULT_DATABASE_URL, repr=False)
+    cors_origins: str = ""
+    jwt_issuer: str = ""
+    jwt_audience: str = ""
+    jwks_url: str = ""
+    pool_size: int = DEFAULT_POOL_SIZE
+    log_level: str = "INFO"
+
+    def __post_init__(self) -> None:
+        _check_secret(self.secret)
+        _split_url("BETTER_AUTH_URL", self.frontend_url)
+        if self.jwks_url:
+            _split_url("JWKS_URL", self.jwks_url)
+        if not 1 <= self.pool_size <= 100:
+            raise SettingsError(f"DATABASE_POOL_SIZE is {self.pool_size}; it must be from 1 to 100.")
+        if self.log_level not in LOG_LEVELS:
+            raise SettingsError(f"LOG_LEVEL is {self.log_level!r}; it must be one of {', '.join(LOG_LEVELS)}.")
+        # Asked for now, so that a bad value stops the start and not a request.
+        _ = self.database, self.allowed_origins
+
+    @classmethod
+    def from_environment(cls) -> "Settings":
+        """Read the process's environment. A variable that is set but empty counts as unset."""
+        return cls(
+            secret=os.getenv("BETTER_AUTH_SECRET", ""),
+            frontend_url=os.getenv("BETTER_AUTH_URL") or DEFAULT_FRONTEND_URL,
+            database_url=os.getenv("DATABASE_URL") or DEFAULT_DATABASE_URL,
+            cors_origins=os.getenv("CORS_ORIGINS", ""),
+            jwt_issuer=os.getenv("JWT_ISSUER", ""),
+            jwt_audience=os.getenv("JWT_AUDIENCE", ""),
+            jwks_url=os.getenv("JWKS_URL", ""),
+            pool_size=_integer("DATABASE_POOL_SIZE", DEFAULT_POOL_SIZE),
+            log_level=(os.getenv("LOG_LEVEL") or "INFO").upper(),
+        )
+
+    @property
+    def origin(self) -> str:
+        """The origin of the frontend, which Better Auth puts into `iss` and `aud`."""
+        return _origin(_split_url("BETTER_AUTH_URL", self.frontend_url))
+
+    @property
+    def issuer(self) -> str:
+        return self.jwt_issuer or self.origin
+
+    @property
+    def audience(self) -> str:
+        return self.jwt_audience or self.origin
+
+    @property
+    def keys_url(self) -> str:
+        """Where the JWKS is: `JWKS_URL`, else below Better Auth's base path (`/api/auth` unless the URL names one)."""
+        if self.jwks_url:
+            return self.jwks_url
+        path = urlsplit(self.frontend_url).path.rstrip("/") or "/api/auth"
+        return f"{self.origin}{path}/jwks"
+
+    @property
+    def allowed_origins(self) -> frozenset[str]:
+        """The origins that CORS allows: the frontend's and those of `CORS_ORIGINS`."""
+        others = [origin.strip() for origin in self.cors_origins.split(",")]
+        return frozenset({self.origin, *(_origin(_split_url("CORS_ORIGINS", other)) for other in others if other)})
+
+    @property
+    def database(self) -> URL:
+        """`database_url` for SQLAlchemy: the driver named, all parameters untouched."""
+        try:
+            url = make_url(self.database_url)
+        except (ArgumentError, ValueError):
+            # Not the value itself: it may hold a password.
+            raise SettingsError(
+                "DATABASE_URL cannot be read; write it as postgresql://user:password@host/name or sqlite:///./todo.db "
+                "(characters such as @ and / in a password are percent-encoded)."
+            ) from None
+        if url.drivername in POSTGRESQL_DRIVERS:
+            # SQLAlchemy 2.1 reads a bare postgresql:// as psycopg 3.
+            return url.set(drivername="postgresql+psycopg2")
+        if url.drivername in SQLITE_DRIVERS:
+            return _check_sqlite(url.set(drivername="sqlite+pysqlite"))
+        raise SettingsError(
+            f"DATABASE_URL names the database kind {url.drivername!r}; use postgresql:// (or postgres://) or sqlite:///."
+        )
+
+
+def _check_secret(secret: str) -> None:
+    if not secret:
+        raise SettingsError(f"BETTER_AUTH_SECRET is not set; {MAKE_A_SECRET} and give Better Auth the same one.")
+    if PLACEHOLDER.search(secret):
+        raise SettingsError(f"BETTER_AUTH_SECRET is a placeholder that anybody can guess; {MAKE_A_SECRET}.")
+    if len(secret.encode()) < MINIMUM_SECRET_BYTES:
+        raise SettingsError(
+            f"BETTER_AUTH_SECRET has {len(secret.encode())} bytes; HS256 needs at least {MINIMUM_SECRET_BYTES} "
+            f"(RFC 7518, section 3.2): {MAKE_A_SECRET}."
+        )
+
+
+def _check_sqlite(url: URL) -> URL:
+    folder = Path(url.database or ".").parent
+    if not folder.is_dir():
+        raise SettingsError(f"DATABASE_URL names a SQLite file in {folder}, which is no folder; create it first.")
+    return url
+
+
+def _split_url(name: str, value: str) -> SplitResult:
+    try:
+        parts = urlsplit(value)
+        _ = parts.port
+    except ValueError:
+        parts = SplitResult("", "", "", "", "")
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise SettingsError(f"{name} is {value!r}; it must be an address like https://app.example.com.")
+    return parts
+
+
+def _origin(parts: SplitResult) -> str:
+    """The origin as a browser and JavaScript's `URL` write it: lower case, no default port (RFC 6454, section 6)."""
+    host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
+    default = {"http": 80, "https": 443}[parts.scheme]
+    return f"{parts.scheme}://{host}" + (f":{parts.port}" if parts.port and parts.port != default else "")
+
+
+def _integer(name: str, default: int) -> int:
+    value = os.getenv(name) or str(default)
+    try:
+        return int(value)
+    except ValueError:
+        raise SettingsError(f"{name} is {value!r}; it must be a whole number.") from None
+
+
+def configure_logging(level: str) -> None:
+    """Send the app's log lines to standard error, for the process that serves."""
+    logging.basicConfig(level=level, format="%(asctime)s %(levelname)s %(name)s %(message)s")

@@ -1,0 +1,288 @@
+"""The tables and the queries. A query function of tasks is one statement, and so one round trip and one transaction.
+
+Statements are built once, because building one costs more than running it; they select columns, not objects. Every one
+of them constrains `user_id`: a task is reachable only through its owner.
+"""
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, date, datetime
+from functools import cache
+from typing import Any
+
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    Connection,
+    CursorResult,
+    Executable,
+    Identity,
+    Index,
+    Integer,
+    Row,
+    Select,
+    Table,
+    Text,
+    Update,
+    bindparam,
+    case,
+    delete,
+    false,
+    func,
+    insert,
+    null,
+    or_,
+    select,
+    tuple_,
+    update,
+)
+from sqlalchemy.exc import IntegrityError
+from sqlmodel import Field, Session, SQLModel
+
+from paging import Position, Sort, Status
+
+TaskRow = Row[tuple[int, str, str | None, bool, date | None, datetime, datetime]]
+
+# Any 64-bit number; every process that creates the tables asks for the lock of this one.
+CREATE_TABLES_LOCK = 0x7461736B73
+
+# How often a user is tried again after somebody else's insert or change of email got in between.
+USER_ATTEMPTS = 5
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+class User(SQLModel, table=True):
+    """A person, as the latest token described them. Only `id` identifies anybody.
+
+    Better Auth may be told to keep its own columns in this table, and then inserts only what it knows.
+    """
+
+    __tablename__ = "users"
+
+    id: str = Field(primary_key=True, sa_type=Text)
+    email: str | None = Field(default=None, unique=True, sa_type=Text)
+    name: str | None = Field(default=None, sa_type=Text)
+    created_at: datetime = Field(default_factory=_now, sa_column_kwargs={"server_default": func.now()})
+
+
+class Task(SQLModel, table=True):
+    __tablename__ = "tasks"
+
+    # SQLite gives the id of a deleted last row to the next one unless it is told to AUTOINCREMENT, which needs INTEGER.
+    id: int = Field(
+        primary_key=True,
+        sa_type=BigInteger().with_variant(Integer, "sqlite"),
+        sa_column_args=(Identity(),),
+    )
+    user_id: str = Field(foreign_key="users.id", ondelete="CASCADE", sa_type=Text)
+    title: str = Field(sa_type=Text)
+    description: str | None = Field(default=None, sa_type=Text)
+    completed: bool = Field(default=False, sa_column_kwargs={"server_default": false()})
+    due_date: date | None = None
+    created_at: datetime = Field(default_factory=_now)
+    updated_at: datetime = Field(default_factory=_now)
+
+    __table_args__ = {"sqlite_autoincrement": True}
+
+
+USERS: Table = SQLModel.metadata.tables["users"]
+TASKS: Table = SQLModel.metadata.tables["tasks"]
+_user, _task = USERS.c, TASKS.c
+
+# They serve the filter, the default order and the keyset together.
+Index("ix_tasks_user_id_created_at", _task.user_id, _task.created_at.desc(), _task.id.desc())
+Index("ix_tasks_user_id_completed", _task.user_id, _task.completed, _task.created_at.desc(), _task.id.desc())
+
+_COLUMNS = (
+    _task.id,
+    _task.title,
+    _task.description,
+    _task.completed,
+    _task.due_date,
+    _task.created_at,
+    _task.updated_at,
+)
+_OWN = _task.user_id == bindparam("owner")
+_THIS = (_OWN, _task.id == bindparam("task_id"))
+
+
+def create_tables(connection: Connection) -> None:
+    """Create what is missing, safely when several processes start at once.
+
+    The lock is one of the transaction, not of the session, so that it works through PgBouncer too.
+    """
+    sqlite = connection.dialect.name == "sqlite"
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if sqlite else "BEGIN")
+    try:
+        if not sqlite:
+            connection.execute(select(func.pg_advisory_xact_lock(CREATE_TABLES_LOCK)))
+        SQLModel.metadata.create_all(connection, tables=[USERS, TASKS])
+        connection.exec_driver_sql("COMMIT")
+    except BaseException:
+        connection.exec_driver_sql("ROLLBACK")
+        raise
+
+
+def _execute(session: Session, statement: Executable, values: Mapping[str, Any]) -> CursorResult[Any]:
+    # `exec` is typed for SQLModel's own select(), which is typed for four columns.
+    return session.exec(statement, params=values)  # type: ignore[call-overload, no-any-return]
+
+
+_PING = select(1)
+
+
+def ping(session: Session) -> None:
+    """Ask the database for an answer."""
+    _execute(session, _PING, {})
+
+
+_GET_USER = select(_user.email, _user.name).where(_user.id == bindparam("user_id"))
+_RELEASE_EMAIL = (
+    update(USERS).where(_user.email == bindparam("new_email"), _user.id != bindparam("user_id")).values(email=null())
+)
+_INSERT_USER = insert(USERS).values(
+    id=bindparam("user_id"),
+    email=bindparam("new_email"),
+    name=bindparam("new_name"),
+    created_at=bindparam("now"),
+)
+_UPDATE_USER = (
+    update(USERS)
+    .where(_user.id == bindparam("user_id"))
+    .values(email=bindparam("new_email"), name=bindparam("new_name"))
+)
+
+
+def ensure_user(session: Session, user_id: str, email: str | None, name: str | None) -> None:
+    """Make the row of this user what their token says.
+
+    One statement when it is so already, up to three otherwise. It reads first, because in a table that Better Auth
+    made an insert may be refused even for a row that exists. An email that another row holds is taken from it.
+    """
+    values = {"user_id": user_id, "new_email": email, "new_name": name}
+    for attempt in range(1, USER_ATTEMPTS + 1):
+        row = _execute(session, _GET_USER, values).one_or_none()
+        if row is not None and tuple(row) == (email, name):
+            return
+        try:
+            if email is not None:
+                _execute(session, _RELEASE_EMAIL, values)
+            if row is None:
+                _execute(session, _INSERT_USER, {**values, "now": _now()})
+            else:
+                _execute(session, _UPDATE_USER, values)
+            return
+        except IntegrityError:
+            # Another call inserted the same person, or took the same email, in between.
+            if attempt == USER_ATTEMPTS:
+                raise
+
+
+_CREATE = (
+    insert(TASKS)
+    .values({name: bindparam(name) for name in ("user_id", "title", "description", "completed", "due_date")})
+    .values(created_at=bindparam("now"), updated_at=bindparam("now"))
+    .returning(*_COLUMNS)
+)
+
+
+def create_task(session: Session, user_id: str, values: Mapping[str, Any]) -> TaskRow:
+    """Raises `IntegrityError` when the user has no row."""
+    return _execute(session, _CREATE, {"user_id": user_id, "now": _now(), **values}).one()
+
+
+_GET = select(*_COLUMNS).where(*_THIS)
+
+
+def get_task(session: Session, user_id: str, task_id: int) -> TaskRow | None:
+    return _execute(session, _GET, {"owner": user_id, "task_id": task_id}).one_or_none()
+
+
+@cache
+def _update(names: frozenset[str]) -> Update:
+    """The update of these columns. Values that are there already leave `updated_at` alone."""
+    new = {name: bindparam(f"new_{name}", type_=_task[name].type) for name in sorted(names)}
+    changed = or_(*(_task[name].is_distinct_from(value) for name, value in new.items()))
+    updated_at = case((changed, bindparam("now", type_=_task.updated_at.type)), else_=_task.updated_at)
+    return update(TASKS).where(*_THIS).values(**new, updated_at=updated_at).returning(*_COLUMNS)
+
+
+def update_task(session: Session, user_id: str, task_id: int, changes: Mapping[str, Any]) -> TaskRow | None:
+    """Change only the named columns; with none, answer the task as it is."""
+    if not changes:
+        return get_task(session, user_id, task_id)
+    values = {f"new_{name}": value for name, value in changes.items()}
+    statement = _update(frozenset(changes))
+    return _execute(session, statement, {"owner": user_id, "task_id": task_id, "now": _now(), **values}).one_or_none()
+
+
+_TOGGLE = (
+    update(TASKS)
+    .where(*_THIS)
+    .values(completed=~_task.completed, updated_at=bindparam("now"))
+    .returning(*_COLUMNS)
+)
+
+
+def toggle_task(session: Session, user_id: str, task_id: int) -> TaskRow | None:
+    return _execute(session, _TOGGLE, {"owner": user_id, "task_id": task_id, "now": _now()}).one_or_none()
+
+
+_DELETE = delete(TASKS).where(*_THIS).returning(_task.id)
+
+
+def delete_task(session: Session, user_id: str, task_id: int) -> bool:
+    """Whether there was such a task."""
+    return _execute(session, _DELETE, {"owner": user_id, "task_id": task_id}).one_or_none() is not None
+
+
+# By code point, whatever the locale of the database: the same order on SQLite (which `database.py` teaches both words).
+_TITLE = func.lower(_task.title).collate("C")
+
+_ORDER: dict[Sort, tuple[ColumnElement[Any], ...]] = {
+    "created": (_task.created_at.desc(), _task.id.desc()),
+    "title": (_TITLE, _task.id),
+    "due_date": (_task.due_date.asc().nulls_last(), _task.id),
+}
+
+
+def _after(sort: Sort, dated: bool) -> ColumnElement[bool]:
+    """What comes after the position (`key`, `after_id`) in that sort."""
+    after_id: ColumnElement[int] = bindparam("after_id", type_=_task.id.type)
+    if sort == "created":
+        key: ColumnElement[Any] = bindparam("key", type_=_task.created_at.type)
+        return tuple_(_task.created_at, _task.id) < tuple_(key, after_id)
+    if sort == "title":
+        key = func.lower(bindparam("key", type_=_task.title.type)).collate("C")
+        return tuple_(_TITLE, _task.id) > tuple_(key, after_id)
+    if dated:
+        key = bindparam("key", type_=_task.due_date.type)
+        return or_(tuple_(_task.due_date, _task.id) > tuple_(key, after_id), _task.due_date.is_(None))
+    return _task.due_date.is_(None) & (_task.id > after_id)
+
+
+@cache
+def _list(sort: Sort, filtered: bool, after: bool, dated: bool) -> Select[Any]:
+    statement = select(*_COLUMNS).where(_OWN).order_by(*_ORDER[sort]).limit(bindparam("row_limit"))
+    if filtered:
+        statement = statement.where(_task.completed == bindparam("is_completed"))
+    if after:
+        statement = statement.where(_after(sort, dated))
+    return statement
+
+
+def list_tasks(
+    session: Session, user_id: str, status: Status, sort: Sort, limit: int, after: Position | None = None
+) -> Sequence[TaskRow]:
+    """At most `limit` tasks of the user in that order, from the start or from after a position."""
+    values: dict[str, Any] = {"owner": user_id, "row_limit": limit}
+    if status != "all":
+        values["is_completed"] = status == "completed"
+    if after is not None:
+        values["after_id"] = after.id
+        if after.key is not None:
+            values["key"] = after.key
+    statement = _list(sort, status != "all", after is not None, "key" in values)
+    return _execute(session, statement, values).all()
