@@ -1,0 +1,124 @@
+"""Tokens as Better Auth and others sign them, and a key server that can be told to misbehave."""
+
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import jwt
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from jwt.algorithms import get_default_algorithms
+
+SECRET = "tests-only-0123456789abcdef0123456789abcdef"
+FRONTEND = "http://localhost:3000"
+
+PRIVATE_KEYS: dict[str, Callable[[], Any]] = {
+    "EdDSA": ed25519.Ed25519PrivateKey.generate,
+    "ES256": lambda: ec.generate_private_key(ec.SECP256R1()),
+    "ES512": lambda: ec.generate_private_key(ec.SECP521R1()),
+    "RS256": lambda: rsa.generate_private_key(65537, 2048),
+    "PS256": lambda: rsa.generate_private_key(65537, 2048),
+}
+
+
+def claims(user_id: str = "ada", **changes: Any) -> dict[str, Any]:
+    """What Better Auth puts into a token, with the changes; one of None leaves the claim out."""
+    now = int(time.time())
+    standard = {
+        "iat": now,
+        "name": user_id.title(),
+        "email": f"{user_id}@example.com",
+        "emailVerified": False,
+        "id": user_id,
+        "sub": user_id,
+        "exp": now + 900,
+        "iss": FRONTEND,
+        "aud": FRONTEND,
+    }
+    return {name: value for name, value in {**standard, **changes}.items() if value is not None}
+
+
+def sign(payload: dict[str, Any], secret: str = SECRET) -> str:
+    """An HS256 token of exactly this payload."""
+    return jwt.encode(payload, secret, algorithm="HS256")
+
+
+def token_of(user_id: str, **changes: Any) -> str:
+    return sign(claims(user_id, **changes))
+
+
+def bearer(token: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {token}"}
+
+
+class SigningKey:
+    """A key pair as Better Auth's jwt() plugin keeps one."""
+
+    def __init__(self, algorithm: str = "EdDSA", kid: str = "key-1") -> None:
+        self.algorithm, self.kid = algorithm, kid
+        self.private = PRIVATE_KEYS[algorithm]()
+
+    @property
+    def public(self) -> dict[str, Any]:
+        """The key as the JWKS lists it: no `use`."""
+        jwk = json.loads(get_default_algorithms()[self.algorithm].to_jwk(self.private.public_key()))
+        jwk.pop("key_ops", None)
+        return {**jwk, "alg": self.algorithm, "kid": self.kid}
+
+    def sign(self, payload: dict[str, Any], **headers: Any) -> str:
+        header = {"kid": self.kid, "typ": None, **headers}
+        return jwt.encode(payload, self.private, algorithm=self.algorithm, headers=header)
+
+
+class KeyServer:
+    """Better Auth's `/api/auth/jwks`, on a free port of 127.0.0.1."""
+
+    def __init__(self, *keys: SigningKey) -> None:
+        self.keys = list(keys)
+        self.requests = 0
+        self.status = 200
+        # Answered as it stands instead of the keys.
+        self.body: bytes | None = None
+        self.delay = 0.0
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
+        self._server.daemon_threads = True
+        threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True).start()
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self._server.server_address[1]}/api/auth/jwks"
+
+    def close(self) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+    def _handler(self) -> type[BaseHTTPRequestHandler]:
+        server = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                server.requests += 1
+                time.sleep(server.delay)
+                listed = json.dumps({"keys": [key.public for key in server.keys]}).encode()
+                body = listed if server.body is None else server.body
+                self.send_response(server.status)
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+        return Handler
+
+
+@contextmanager
+def key_server(*keys: SigningKey) -> Iterator[KeyServer]:
+    server = KeyServer(*keys)
+    try:
+        yield server
+    finally:
+        server.close()
