@@ -26,7 +26,7 @@ from keys import KeySet
 from middleware import CORS, BodyLimit, RequestLog, Shield, TrailingSlash
 from paging import MAXIMUM_ID, Position, position, write_cursor
 from schemas import TASK, TASKS, TaskCreate, TaskOut, TaskQuery, TaskUpdate
-from settings import Settings, SettingsError, configure_logging
+from settings import Settings, configure_logging, settings_or_exit
 from users import EnsureUser, UserRows
 
 logger = logging.getLogger("todo")
@@ -140,7 +140,7 @@ def create_app(settings: Settings) -> Starlette:
             Middleware(CORS, allowed_origins=settings.allowed_origins),
             Middleware(Shield),
         ],
-        exception_handlers={**HANDLERS, 405: method_not_allowed},
+        exception_handlers=HANDLERS | {405: method_not_allowed},
         lifespan=lifespan,
     )
     app.router.redirect_slashes = False
@@ -167,9 +167,7 @@ async def run(
     return await database.run(function, request.user.id, *args, **kwargs)
 
 
-async def list_rows(
-    request: Request, query: TaskQuery, limit: int, after: Position | None
-) -> Sequence[store.TaskRow]:
+async def list_rows(request: Request, query: TaskQuery, limit: int, after: Position | None) -> Sequence[store.TaskRow]:
     return await run(request, store.list_tasks, query.status, query.sort, limit, after)
 
 
@@ -198,9 +196,7 @@ def no_such_task() -> HTTPException:
     return HTTPException(404, "There is no such task.")
 
 
-def task_response(
-    row: store.TaskRow | None, status: int = 200, headers: Mapping[str, str] | None = None
-) -> Response:
+def task_response(row: store.TaskRow | None, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
     if row is None:
         raise no_such_task()
     return json_response(TASK.dump_json(as_task(row)), status, headers)
@@ -218,9 +214,8 @@ def json_response(body: bytes, status: int = 200, headers: Mapping[str, str] | N
     return Response(body, status, headers, media_type="application/json")
 
 
-async def method_not_allowed(request: Request, error: Exception) -> Response:
+async def method_not_allowed(request: Request, _: HTTPException) -> Response:
     """405 naming the methods of all routes with this path; Starlette names those of the first one."""
-    assert isinstance(error, HTTPException)
     methods = {
         method
         for route in [*ROUTES, *API_ROUTES]
@@ -234,10 +229,7 @@ def __getattr__(name: str) -> Any:
     """Make `app` from the environment when a server or a test asks for it: `create_app` alone needs no environment."""
     if name != "app":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    try:
-        settings = Settings.from_environment()
-    except SettingsError as error:
-        raise SystemExit(f"Cannot start: {error}") from None
+    settings = settings_or_exit()
     configure_logging(settings.log_level)
     globals()["app"] = create_app(settings)
     return globals()["app"]

@@ -51,9 +51,7 @@ class Database:
         self._places = threading.BoundedSemaphore(self.threads * (1 + QUEUE_PER_THREAD))
         self._executor = self._create_executor()
 
-    async def run(
-        self, function: Callable[Concatenate[Session, P], T], *args: P.args, **kwargs: P.kwargs
-    ) -> T:
+    async def run(self, function: Callable[Concatenate[Session, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Call `function(session, …)` in a thread and answer its result.
 
         Raises `DatabaseUnavailable` at once when the queue is full, and when the deadline has passed. A write that
@@ -65,9 +63,7 @@ class Database:
         try:
             async with asyncio.timeout(self.deadline):
                 loop = asyncio.get_running_loop()
-                return await loop.run_in_executor(
-                    self._executor, lambda: self._work(call, function, *args, **kwargs)
-                )
+                return await loop.run_in_executor(self._executor, lambda: self._work(call, function, *args, **kwargs))
         except TimeoutError:
             call.expire()
             raise DatabaseUnavailable(f"no answer within {self.deadline:g} seconds") from None

@@ -59,16 +59,14 @@ def unauthenticated(_: HTTPConnection, error: Exception) -> JSONResponse:
     return error_response(401, str(error), headers={"WWW-Authenticate": challenge})
 
 
-async def http_exception(_: Request, error: Exception) -> JSONResponse:
-    assert isinstance(error, HTTPException)
+async def http_exception(_: Request, error: HTTPException) -> JSONResponse:
     standard = error.detail == http.HTTPStatus(error.status_code).phrase
     detail = DETAILS.get(error.status_code, error.detail) if standard else error.detail
     return error_response(error.status_code, detail, headers=dict(error.headers or {}))
 
 
-async def invalid_input(_: Request, error: Exception) -> JSONResponse:
+async def invalid_input(_: Request, error: ValidationError) -> JSONResponse:
     """400 with what is wrong with each field. Only what callers send is validated, so this is never our own fault."""
-    assert isinstance(error, ValidationError)
     errors = [
         {
             "field": str(item["loc"][0]) if item["loc"] else "body",
@@ -80,7 +78,7 @@ async def invalid_input(_: Request, error: Exception) -> JSONResponse:
     return error_response(400, f"{detail}.", errors=errors)
 
 
-async def unavailable(request: Request, error: Exception) -> JSONResponse:
+async def unavailable(request: Request, error: DatabaseUnavailable | KeyServerUnavailable) -> JSONResponse:
     logger.warning("503 for %s %s: %s", request.method, request.url.path.encode("unicode_escape").decode(), error)
     what = "key server" if isinstance(error, KeyServerUnavailable) else "database"
     return error_response(
@@ -90,7 +88,8 @@ async def unavailable(request: Request, error: Exception) -> JSONResponse:
     )
 
 
-HANDLERS = {
+# Starlette's type of a handler knows only `Exception`.
+HANDLERS: dict[Any, Any] = {
     HTTPException: http_exception,
     ValidationError: invalid_input,
     DatabaseUnavailable: unavailable,

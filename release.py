@@ -4,16 +4,15 @@ import asyncio
 
 import store
 from database import Database, DatabaseUnavailable
-from settings import Settings, SettingsError
+from settings import settings_or_exit
 
 
 def main() -> None:
     """Exits with a sentence when the settings are wrong or the database cannot be reached."""
+    database = Database(settings_or_exit().database, pool_size=1, prepare=store.create_tables)
     try:
-        settings = Settings.from_environment()
-        database = Database(settings.database, pool_size=1, prepare=store.create_tables)
         asyncio.run(database.run(store.ping))
-    except (SettingsError, DatabaseUnavailable) as error:
+    except DatabaseUnavailable as error:
         raise SystemExit(f"Cannot create the tables: {error}") from None
 
 

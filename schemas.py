@@ -25,9 +25,7 @@ MAXIMUM_DESCRIPTION = 1000
 MAXIMUM_LIMIT = 500
 
 # RFC 3339's date, alone or as a date-time at midnight of its own offset.
-CALENDAR_DATE = re.compile(
-    r"(\d{4}-\d{2}-\d{2})(?:[Tt ]00:00(?::00(?:\.0+)?)?(?:[Zz]|[+-]\d{2}:\d{2})?)?", re.ASCII
-)
+CALENDAR_DATE = re.compile(r"(\d{4}-\d{2}-\d{2})(?:[Tt ]00:00(?::00(?:\.0+)?)?(?:[Zz]|[+-]\d{2}:\d{2})?)?", re.ASCII)
 
 
 def _storable(text: str) -> str:

@@ -19,7 +19,7 @@ MINIMUM_SECRET_BYTES = 32
 PLACEHOLDER = re.compile(
     r"change[-_ ]?me|change[-_ ]this|replace[-_ ]|placeholder|your[-_ ](super[-_ ])?secret|better-auth-secret", re.I
 )
-MAKE_A_SECRET = "make one with `openssl rand -base64 32`"
+HOW_TO_MAKE_ONE = "make one with `openssl rand -base64 32`"
 
 POSTGRESQL_DRIVERS = {"postgresql", "postgres", "postgresql+psycopg2"}
 SQLITE_DRIVERS = {"sqlite", "sqlite+pysqlite"}
@@ -124,13 +124,13 @@ class Settings:
 
 def _check_secret(secret: str) -> None:
     if not secret:
-        raise SettingsError(f"BETTER_AUTH_SECRET is not set; {MAKE_A_SECRET} and give Better Auth the same one.")
+        raise SettingsError(f"BETTER_AUTH_SECRET is not set; {HOW_TO_MAKE_ONE} and give Better Auth the same one.")
     if PLACEHOLDER.search(secret):
-        raise SettingsError(f"BETTER_AUTH_SECRET is a placeholder that anybody can guess; {MAKE_A_SECRET}.")
+        raise SettingsError(f"BETTER_AUTH_SECRET is a placeholder that anybody can guess; {HOW_TO_MAKE_ONE}.")
     if len(secret.encode()) < MINIMUM_SECRET_BYTES:
         raise SettingsError(
             f"BETTER_AUTH_SECRET has {len(secret.encode())} bytes; HS256 needs at least {MINIMUM_SECRET_BYTES} "
-            f"(RFC 7518, section 3.2): {MAKE_A_SECRET}."
+            f"(RFC 7518, section 3.2): {HOW_TO_MAKE_ONE}."
         )
 
 
@@ -170,3 +170,16 @@ def _integer(name: str, default: int) -> int:
 def configure_logging(level: str) -> None:
     """Send the app's log lines to standard error, for the process that serves."""
     logging.basicConfig(level=level, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+
+
+def settings_or_exit() -> Settings:
+    """The settings of this process, or its end: one sentence on standard error and exit status 1."""
+    try:
+        return Settings.from_environment()
+    except SettingsError as error:
+        raise SystemExit(f"Cannot start: {error}") from None
+
+
+if __name__ == "__main__":
+    # `python -m settings`: a check before a server starts workers, which it would go on restarting.
+    settings_or_exit()

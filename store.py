@@ -219,10 +219,7 @@ def update_task(session: Session, user_id: str, task_id: int, changes: Mapping[s
 
 
 _TOGGLE = (
-    update(TASKS)
-    .where(*_THIS)
-    .values(completed=~_task.completed, updated_at=bindparam("now"))
-    .returning(*_COLUMNS)
+    update(TASKS).where(*_THIS).values(completed=~_task.completed, updated_at=bindparam("now")).returning(*_COLUMNS)
 )
 
 

@@ -4,19 +4,18 @@ A test that asks for `database_url` (or anything built on it) runs once on each 
 """
 
 import os
-import re
 import sqlite3
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine, event
 from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
 from app import create_app
 from settings import Settings
+from tests.isolation import StatementLog, constrains_owner
 from tests.servers import PgBouncer, Postgres
 from tests.tokens import FRONTEND, SECRET, bearer, token_of
 
@@ -31,15 +30,22 @@ def missing(what: str) -> None:
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption(
-        "--database", choices=DATABASES, help="run the tests that need a database on this one only"
-    )
+    parser.addoption("--database", choices=DATABASES, help="run the tests that need a database on this one only")
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "database_kind" in metafunc.fixturenames:
         chosen = metafunc.config.getoption("--database")
         metafunc.parametrize("database_kind", [chosen] if chosen else DATABASES, scope="session")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def every_statement_constrains_the_owner() -> Iterator[None]:
+    """Fail the run when any statement of the whole suite could have reached somebody else's task."""
+    log = StatementLog()
+    yield
+    log.close()
+    assert [statement for statement in log.statements if not constrains_owner(statement)] == []
 
 
 @pytest.fixture(scope="session")
@@ -65,9 +71,7 @@ def postgres_url(postgres: Postgres) -> Iterator[str]:
 
 
 @pytest.fixture
-def database_url(
-    database_kind: str, request: pytest.FixtureRequest, tmp_path: Path
-) -> str:
+def database_url(database_kind: str, request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """A fresh database of the kind that this run of the test is for."""
     if database_kind == "sqlite":
         return f"sqlite:///{tmp_path}/todo.db"

@@ -1,0 +1,37 @@
+"""Listens to every statement that the suite sends, and knows which ones could reach somebody else's task."""
+
+import re
+from typing import Any
+
+from sqlalchemy import Engine, event
+
+# Statements that touch rows of tasks; what creates the table or asks for its existence does not.
+TOUCHES_TASKS = re.compile(r"\b(from|join|update|into)\s+tasks\b", re.I)
+OWNER = re.compile(r"^tasks\.user_id = (%\(\w+\)s|\?)( and |$)")
+
+
+def constrains_owner(statement: str) -> bool:
+    """Whether the statement reads and changes only the tasks of one user, or creates one of a user."""
+    text = " ".join(statement.lower().split())
+    if text.startswith("insert into tasks ("):
+        return "user_id" in text.partition("(")[2].partition(")")[0]
+    condition = re.split(r" (?:order by|limit|returning) ", text.partition(" where ")[2])[0]
+    innermost = re.compile(r"(?<!%)\([^()]*\)(?!s)")
+    while innermost.search(condition):
+        condition = innermost.sub("…", condition)
+    return bool(OWNER.match(condition)) and " or " not in condition
+
+
+class StatementLog:
+    """The statements on tasks that any engine of this process sent."""
+
+    def __init__(self) -> None:
+        self.statements: set[str] = set()
+        event.listen(Engine, "before_cursor_execute", self._hear)
+
+    def close(self) -> None:
+        event.remove(Engine, "before_cursor_execute", self._hear)
+
+    def _hear(self, _connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
+        if TOUCHES_TASKS.search(statement):
+            self.statements.add(statement)
