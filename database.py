@@ -7,6 +7,7 @@ import select
 import socket
 import sqlite3
 import threading
+import weakref
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
@@ -45,6 +46,8 @@ class Database:
         self.threads = 1 if url.database in (None, "", ":memory:") else pool_size
         self.deadline = deadline
         self.engine = _create_engine(url, self.threads, deadline)
+        # For whoever never closes it, as a `TestClient` without a lifespan.
+        weakref.finalize(self, self.engine.dispose)
         self._prepare = prepare
         self._prepared = False
         self._preparing = threading.Lock()

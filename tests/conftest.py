@@ -6,6 +6,8 @@ A test that asks for `database_url` (or anything built on it) runs once on each 
 import os
 import sqlite3
 from collections.abc import Callable, Iterator
+from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ from starlette.testclient import TestClient
 from app import create_app
 from settings import Settings
 from tests.isolation import StatementLog, constrains_owner
+from tests.proxy import Proxy
 from tests.servers import PgBouncer, Postgres
 from tests.tokens import FRONTEND, SECRET, bearer, token_of
 
@@ -79,7 +82,17 @@ def database_url(database_kind: str, request: pytest.FixtureRequest, tmp_path: P
     if database_kind == "postgresql":
         return url
     bouncer: PgBouncer = request.getfixturevalue("pgbouncer")
-    return bouncer.url(url.rpartition("/")[2])
+    return bouncer.url(database_name(url))
+
+
+def database_name(url: str) -> str:
+    return url.rpartition("/")[2]
+
+
+@pytest.fixture
+def proxy(postgres: Postgres) -> Iterator[Proxy]:
+    with Proxy(postgres.port) as proxy:
+        yield proxy
 
 
 @pytest.fixture
@@ -122,19 +135,26 @@ def bob(sign_in: Callable[[str], TestClient]) -> TestClient:
     return sign_in("bob")
 
 
-Rows = Callable[..., list[tuple[Any, ...]]]
+Rows = Callable[[str], list[tuple[Any, ...]]]
+RowsOf = Callable[[str, str], list[tuple[Any, ...]]]
 
 
 @pytest.fixture
-def rows(database_url: str, postgres: Postgres) -> Rows:
-    """Look into (or change) the stored rows, past the app."""
+def rows_of(postgres: Postgres) -> RowsOf:
+    """Look into (or change) the rows of a database, past the app."""
 
-    def run(sql: str) -> list[tuple[Any, ...]]:
+    def run(database_url: str, sql: str) -> list[tuple[Any, ...]]:
         path = database_url.removeprefix("sqlite:///")
         if path == database_url:
-            return postgres.execute(database_url.rpartition("/")[2], sql)
-        with sqlite3.connect(path) as connection:
+            return postgres.execute(database_name(database_url), sql)
+        with closing(sqlite3.connect(path)) as connection, connection:
             connection.execute("PRAGMA foreign_keys = ON")
             return connection.execute(sql).fetchall()
 
     return run
+
+
+@pytest.fixture
+def rows(rows_of: RowsOf, database_url: str) -> Rows:
+    """Look into (or change) the stored rows of the test's database, past the app."""
+    return partial(rows_of, database_url)

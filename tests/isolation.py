@@ -7,16 +7,17 @@ from sqlalchemy import Engine, event
 
 # Statements that touch rows of tasks; what creates the table or asks for its existence does not.
 TOUCHES_TASKS = re.compile(r"\b(from|join|update|into)\s+tasks\b", re.I)
-OWNER = re.compile(r"^tasks\.user_id = (%\(\w+\)s|\?)( and |$)")
+PARAMETER = re.compile(r"%\(\w+\)s")
+OWNER = re.compile(r"tasks\.user_id = \?( and |$)")
 
 
 def constrains_owner(statement: str) -> bool:
     """Whether the statement reads and changes only the tasks of one user, or creates one of a user."""
-    text = " ".join(statement.lower().split())
+    text = PARAMETER.sub("?", " ".join(statement.lower().split()))
     if text.startswith("insert into tasks ("):
         return "user_id" in text.partition("(")[2].partition(")")[0]
     condition = re.split(r" (?:order by|limit|returning) ", text.partition(" where ")[2])[0]
-    innermost = re.compile(r"(?<!%)\([^()]*\)(?!s)")
+    innermost = re.compile(r"\([^()]*\)")
     while innermost.search(condition):
         condition = innermost.sub("…", condition)
     return bool(OWNER.match(condition)) and " or " not in condition

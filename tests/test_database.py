@@ -6,12 +6,12 @@ import signal
 import sqlite3
 import threading
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TypeVar
 
 import pytest
-from sqlalchemy import make_url, text
+from sqlalchemy import text
 from sqlalchemy.exc import ProgrammingError
 from sqlmodel import Session
 
@@ -19,7 +19,8 @@ import database as database_module
 import store
 from database import Database, DatabaseUnavailable
 from settings import Settings
-from tests.servers import Postgres, Proxy
+from tests.conftest import RowsOf, database_name
+from tests.proxy import Proxy
 from tests.tokens import SECRET
 
 T = TypeVar("T")
@@ -33,25 +34,12 @@ def connect() -> Iterator[Connect]:
 
     def make(url: str, *, pool_size: int = 1, deadline: float = 5.0) -> Database:
         settings = Settings(secret=SECRET, database_url=url)
-        made.append(
-            Database(settings.database, pool_size=pool_size, prepare=store.create_tables, deadline=deadline)
-        )
+        made.append(Database(settings.database, pool_size=pool_size, prepare=store.create_tables, deadline=deadline))
         return made[-1]
 
     yield make
     for database in made:
         database.close()
-
-
-@pytest.fixture
-def proxy(postgres: Postgres) -> Iterator[Proxy]:
-    with Proxy(postgres.port) as proxy:
-        yield proxy
-
-
-def through(proxy: Proxy, url: str) -> str:
-    address = make_url(url)
-    return address.set(port=proxy.port).render_as_string(hide_password=False)
 
 
 def query(statement: str) -> Callable[[Session], object]:
@@ -106,7 +94,7 @@ def test_the_tables_are_created_once_for_many_first_calls(postgres_url: str) -> 
 
 
 def test_there_are_as_many_connections_as_threads(connect: Connect, postgres_url: str, proxy: Proxy) -> None:
-    database = connect(through(proxy, postgres_url), pool_size=3)
+    database = connect(proxy.url(database_name(postgres_url)), pool_size=3)
 
     async def calls() -> list[object]:
         return await asyncio.gather(*(database.run(query("SELECT pg_sleep(0.02)")) for _ in range(30)))
@@ -143,9 +131,7 @@ def test_the_deadline_frees_the_thread(connect: Connect, postgres_url: str) -> N
     assert asyncio.run(calls()) == "again"
 
 
-def test_the_deadline_frees_the_thread_when_the_server_is_frozen(
-    connect: Connect, postgres: Postgres, postgres_url: str
-) -> None:
+def test_the_deadline_frees_the_thread_when_the_server_is_frozen(connect: Connect, postgres_url: str) -> None:
     """SIGSTOP: the server process would not even read a cancel request."""
     database = connect(postgres_url, deadline=1)
     frozen = asyncio.run(database.run(backend))
@@ -158,10 +144,8 @@ def test_the_deadline_frees_the_thread_when_the_server_is_frozen(
         os.kill(frozen, signal.SIGCONT)
 
 
-def test_a_network_that_drops_everything_meets_the_deadline(
-    connect: Connect, postgres_url: str, proxy: Proxy
-) -> None:
-    database = connect(through(proxy, postgres_url), deadline=1, pool_size=2)
+def test_a_network_that_drops_everything_meets_the_deadline(connect: Connect, postgres_url: str, proxy: Proxy) -> None:
+    database = connect(proxy.url(database_name(postgres_url)), deadline=1, pool_size=2)
     asyncio.run(database.run(store.ping))
 
     async def calls() -> list[object]:
@@ -205,7 +189,7 @@ def test_a_call_that_gave_up_before_its_thread_began_never_runs(connect: Connect
 
 
 def test_connections_that_died_idle_are_replaced_without_an_error(
-    connect: Connect, postgres: Postgres, postgres_url: str
+    connect: Connect, postgres_url: str, rows_of: RowsOf
 ) -> None:
     """As after five quiet minutes at Neon: the server closes them all."""
     database = connect(postgres_url, pool_size=5)
@@ -218,9 +202,11 @@ def test_connections_that_died_idle_are_replaced_without_an_error(
         return backend(session)
 
     before = set(asyncio.run(calls()))
-    name = postgres_url.rpartition("/")[2]
-    killed = f"SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = '{name}' AND pid <> pg_backend_pid()"
-    assert postgres.execute("postgres", killed) == [(True,)] * 5
+    kill_the_others = (
+        "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity"
+        " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+    )
+    assert rows_of(postgres_url, kill_the_others) == [(True,)] * 5
     after = set(asyncio.run(calls()))
 
     assert len(before) == len(after) == 5
@@ -228,7 +214,7 @@ def test_connections_that_died_idle_are_replaced_without_an_error(
 
 
 def test_a_connection_cut_at_work_is_unavailable(connect: Connect, postgres_url: str, proxy: Proxy) -> None:
-    database = connect(through(proxy, postgres_url))
+    database = connect(proxy.url(database_name(postgres_url)))
     asyncio.run(database.run(store.ping))
     threading.Timer(0.2, proxy.cut).start()
 
@@ -237,8 +223,10 @@ def test_a_connection_cut_at_work_is_unavailable(connect: Connect, postgres_url:
     assert asyncio.run(database.run(query("SELECT 1"))) == 1
 
 
-def test_a_server_that_is_not_there_yet_is_used_when_it_comes(connect: Connect, postgres_url: str, proxy: Proxy) -> None:
-    database = connect(through(proxy, postgres_url))
+def test_a_server_that_is_not_there_yet_is_used_when_it_comes(
+    connect: Connect, postgres_url: str, proxy: Proxy
+) -> None:
+    database = connect(proxy.url(database_name(postgres_url)))
     proxy.refuse()
     with pytest.raises(DatabaseUnavailable):
         asyncio.run(database.run(store.ping))

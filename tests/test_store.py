@@ -1,6 +1,6 @@
 """The store alone: functions of a session, without HTTP and without threads."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import date
 from typing import Any
 
@@ -14,9 +14,8 @@ import store
 from database import Database
 from paging import Position, Sort, Status
 from settings import Settings
+from tests.conftest import Rows, database_name
 from tests.servers import Postgres
-
-Rows = Callable[[str], list[tuple[Any, ...]]]
 
 NEW = {"title": "Write", "description": None, "completed": False, "due_date": None}
 
@@ -167,7 +166,7 @@ def test_a_user_who_cannot_be_stored_is_an_error_in_the_end(session: Session, ro
 
 def test_an_existing_row_of_better_auth_is_never_inserted_again(postgres: Postgres, postgres_url: str) -> None:
     """In a table that Better Auth made, columns without a default would refuse our insert."""
-    name = postgres_url.rpartition("/")[2]
+    name = database_name(postgres_url)
     postgres.execute(
         name,
         "CREATE TABLE users (id text PRIMARY KEY, name text NOT NULL, email text NOT NULL UNIQUE,"
@@ -195,7 +194,7 @@ def test_better_auth_can_insert_into_our_table(session: Session, rows: Rows) -> 
 
 @pytest.mark.parametrize("status", ["all", "pending", "completed"])
 @pytest.mark.parametrize("after", [False, True], ids=["first-page", "next-page"])
-def test_the_planner_uses_the_indexes(postgres: Postgres, postgres_url: str, status: Status, after: bool) -> None:
+def test_the_planner_uses_the_indexes(postgres_url: str, status: Status, after: bool) -> None:
     """Filter, default order and keyset together: a page is read from the index in its order, without a sort."""
     database = Database(
         Settings(secret="x" * 32, database_url=postgres_url).database, pool_size=1, prepare=store.create_tables

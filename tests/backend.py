@@ -1,0 +1,30 @@
+"""The backend under a real uvicorn, as people run it."""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from tests.servers import Process, free_port, serve
+from tests.tokens import FRONTEND, SECRET
+
+ROOT = Path(__file__).parent.parent
+UVICORN = [sys.executable, "-m", "uvicorn", "--host", "127.0.0.1", "--no-access-log"]
+
+
+@contextmanager
+def backend(
+    database_url: str, *arguments: str, target: str = "main:app", folder: Path = ROOT, **environment: str
+) -> Iterator[tuple[Process, str]]:
+    """Give the process and its address. Variables of the environment may be added or overridden."""
+    port = free_port()
+    address = f"http://127.0.0.1:{port}"
+    variables = {
+        "BETTER_AUTH_SECRET": SECRET,
+        "BETTER_AUTH_URL": FRONTEND,
+        "DATABASE_URL": database_url,
+        **environment,
+    }
+    command = [*UVICORN, "--port", str(port), *arguments, target]
+    with serve(command, variables, f"{address}/health", cwd=folder) as process:
+        yield process, address
