@@ -137,8 +137,8 @@ def test_the_profile_follows_the_account(better_auth: str, postgres_url: str, ro
 def test_tokens_of_another_better_auth_are_refused(better_auth: str, tmp_path: Path, sign_up: SignUp) -> None:
     """localhost and 127.0.0.1 are two issuers; the 401 names both."""
     elsewhere = better_auth.replace("127.0.0.1", "localhost")
-    variables = {"BETTER_AUTH_URL": elsewhere, "JWKS_URL": f"{better_auth}/api/auth/jwks"}
-    with backend(f"sqlite:///{tmp_path}/todo.db", **variables) as (_, api):
+    keys, url = f"{better_auth}/api/auth/jwks", f"sqlite:///{tmp_path}/todo.db"
+    with backend(url, BETTER_AUTH_URL=elsewhere, JWKS_URL=keys) as (_, api):
         refused = sign_up("Ada").call(api, "GET", "/api/tasks")
 
     assert refused.status_code == 401
