@@ -1,4 +1,4 @@
-"""What Neon asks of its clients: TLS, and a log-in that is bound to its channel (RFC 5929), by the URL's own parameters."""
+"""What Neon asks for: TLS, and a log-in bound to its channel (RFC 5929), by the parameters of its own URL."""
 
 import asyncio
 import shutil

@@ -1,6 +1,7 @@
 """How the app starts and stops, as real processes."""
 
 import asyncio
+import importlib
 import os
 import signal
 import subprocess
@@ -12,6 +13,7 @@ import pytest
 from starlette.testclient import TestClient
 
 import app
+import release
 from app import create_app
 from settings import Settings
 from tests.backend import ROOT, backend
@@ -31,6 +33,28 @@ def environment(**variables: str) -> dict[str, str]:
 def test_uvicorn_finds_the_app_by_both_names(target: str, tmp_path: Path) -> None:
     with backend(f"sqlite:///{tmp_path}/todo.db", target=target) as (_, api):
         assert httpx2.get(f"{api}/api/tasks", headers=ADA).json() == []
+
+
+def test_the_app_is_made_from_the_environment_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BETTER_AUTH_SECRET", SECRET)
+    monkeypatch.setenv("DATABASE_URL", f"sqlite:///{tmp_path}/todo.db")
+    monkeypatch.delitem(vars(app), "app", raising=False)
+    monkeypatch.delitem(sys.modules, "main", raising=False)
+    made = importlib.import_module("main").app
+    monkeypatch.delitem(vars(app), "app")  # and so forgets it afterwards
+
+    with TestClient(made, headers=ADA) as client:
+        assert client.get("/api/tasks").json() == []
+
+
+def test_the_release_creates_the_tables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rows_of: RowsOf) -> None:
+    url = f"sqlite:///{tmp_path}/todo.db"
+    monkeypatch.setenv("BETTER_AUTH_SECRET", SECRET)
+    monkeypatch.setenv("DATABASE_URL", url)
+
+    release.main()
+
+    assert rows_of(url, "SELECT count(*) FROM tasks") == [(0,)]
 
 
 def test_the_module_knows_nothing_else_by_name() -> None:
@@ -93,9 +117,9 @@ def test_several_workers_start_at_once_on_an_empty_database(database_url: str) -
 
 
 def test_many_processes_create_the_tables_at_once(database_url: str, rows: Rows) -> None:
-    release = [sys.executable, "-m", "release"]
+    command = [sys.executable, "-m", "release"]
     variables = environment(BETTER_AUTH_SECRET=SECRET, DATABASE_URL=database_url)
-    processes = [subprocess.Popen(release, cwd=ROOT, env=variables, stderr=subprocess.PIPE) for _ in range(8)]
+    processes = [subprocess.Popen(command, cwd=ROOT, env=variables, stderr=subprocess.PIPE) for _ in range(8)]
     ends = [(process.communicate(timeout=60)[1], process.returncode) for process in processes]
 
     assert ends == [(b"", 0)] * 8
