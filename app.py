@@ -27,6 +27,7 @@ from middleware import CORS, BodyLimit, RequestLog, Shield, TrailingSlash
 from paging import MAXIMUM_ID, Position, position, write_cursor
 from schemas import TASK, TASKS, TaskCreate, TaskOut, TaskQuery, TaskUpdate
 from settings import Settings, configure_logging, settings_or_exit
+from tables import create_tables
 from users import EnsureUser, UserRows
 
 logger = logging.getLogger("todo")
@@ -122,7 +123,7 @@ ROUTES = [
 
 def create_app(settings: Settings) -> Starlette:
     """The whole app. Tables are created before its first query, be it at start or, without a lifespan, later."""
-    database = Database(settings.database, pool_size=settings.pool_size, prepare=store.create_tables)
+    database = Database(settings.database, pool_size=settings.pool_size, prepare=create_tables)
     user_rows = UserRows(database)
     backend = JWTBackend(TokenVerifier(settings, KeySet(settings.keys_url)))
     # Inside the exception handlers, so that what these raise is answered like anything else.
@@ -133,6 +134,8 @@ def create_app(settings: Settings) -> Starlette:
         Middleware(TrailingSlash),
     ]
     api = Mount("/api", Router(API_ROUTES, redirect_slashes=False), middleware=api_middleware)
+    # Mount's own pattern stops at a newline, and such a path would be answered without authentication.
+    api.path_regex = re.compile(r"/api/(?P<path>.*)", re.DOTALL)
     app = Starlette(
         routes=[*ROUTES, api],
         middleware=[

@@ -124,12 +124,14 @@ class TokenVerifier:
         return _Verified(_user(claims, ("sub",)), claims["exp"], version)
 
     async def _decode_with_key(self, token: str, algorithm: str, kid: Any) -> tuple[dict[str, Any], int]:
+        # Before the key is looked up: should it be withdrawn in between, the token is not remembered for long.
+        version = self._keys.version
         key = await self._keys.find(kid) if isinstance(kid, str) else None
         if key is None:
             raise Refused("The token names no key (kid) that the issuer publishes; sign in again.")
         if key.algorithm_name != algorithm:
             raise Refused("The token's algorithm is not that of its key.")
-        return _decode(token, key, algorithm), self._keys.version
+        return _decode(token, key, algorithm), version
 
     def _check_addressee(self, claims: dict[str, Any], *, must_name: bool) -> None:
         """The same keys may sign tokens that are meant for others, so that a token which names anybody must name us."""
@@ -159,7 +161,7 @@ def _decode(token: str, key: Any, algorithm: str) -> dict[str, Any]:
             key,
             algorithms=[algorithm],
             leeway=LEEWAY,
-            options={"require": ["exp"], "verify_aud": False, "verify_iss": False},
+            options={"require": ["exp"], "verify_aud": False, "verify_iss": False, "verify_sub": False},
         )
     except jwt.ExpiredSignatureError:
         raise Refused("The token has expired; get a new one.") from None
@@ -202,5 +204,7 @@ def _storable(text: str) -> bool:
 
 def _shown(value: Any) -> str:
     """A claim in an error message; only harmless text is repeated (RFC 6750, section 3: no quotes, no backslash)."""
+    if value is None:
+        return "nobody"
     harmless = isinstance(value, str) and len(value) <= 200 and all(c.isalnum() or c in ":/.-_[]" for c in value)
     return value if harmless and value.isascii() and value else "somebody else"

@@ -90,10 +90,8 @@ class Database:
                 self._prepare_once(connection)
                 with Session(connection) as session:
                     return function(session, *args, **kwargs)
-        except (OperationalError, InterfaceError) as error:
-            raise DatabaseUnavailable(_reason(error)) from error
         except DBAPIError as error:
-            if error.connection_invalidated:
+            if isinstance(error, OperationalError | InterfaceError) or error.connection_invalidated:
                 raise DatabaseUnavailable(_reason(error)) from error
             raise
 

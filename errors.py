@@ -79,7 +79,7 @@ async def invalid_input(_: Request, error: ValidationError) -> JSONResponse:
 
 
 async def unavailable(request: Request, error: DatabaseUnavailable | KeyServerUnavailable) -> JSONResponse:
-    logger.warning("503 for %s %s: %s", request.method, request.url.path.encode("unicode_escape").decode(), error)
+    logger.warning("503 for request_id=%s: %s", request.scope["request_id"], error)
     what = "key server" if isinstance(error, KeyServerUnavailable) else "database"
     return error_response(
         503,

@@ -55,27 +55,26 @@ class KeySet:
 
     def keep_fresh(self) -> None:
         """Have an old set fetched again in the background."""
-        if time.monotonic() - self._fetched_at > self._lifetime and not self._cooling_down():
+        if time.monotonic() - self._fetched_at > self._lifetime:
             self._start()
-
-    def _cooling_down(self) -> bool:
-        return time.monotonic() - self._tried_at < self._cooldown
 
     async def _fetch(self) -> None:
         """Wait for a new set, unless one was asked for just now."""
-        if self._fetch_under_way is not None or not self._cooling_down():
+        fetch = self._start()
+        if fetch is not None:
             try:
                 async with asyncio.timeout(2 * self._timeout):
                     # Others may wait for the same fetch.
-                    await asyncio.shield(asyncio.wrap_future(self._start()))
+                    await asyncio.shield(asyncio.wrap_future(fetch))
             except TimeoutError:
                 raise KeyServerUnavailable(f"{self._client.uri} is too slow") from None
         if self._fetched_at < self._tried_at:
             raise KeyServerUnavailable(f"{self._client.uri} could not be read at the last try")
 
-    def _start(self) -> "Future[None]":
+    def _start(self) -> "Future[None] | None":
+        """The fetch under way, be it a new one; None soon after the last."""
         with self._lock:
-            if self._fetch_under_way is None:
+            if self._fetch_under_way is None and time.monotonic() - self._tried_at >= self._cooldown:
                 self._fetch_under_way = self._executor.submit(self._read)
             return self._fetch_under_way
 

@@ -34,9 +34,12 @@ class RequestLog:
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "websocket":
+            # There are none here; the server makes a 403 of this.
+            return await send({"type": "websocket.close"})
         if scope["type"] != "http":
             return await self.app(scope, receive, send)
-        started = time.perf_counter()
+        started, path = time.perf_counter(), scope["path"]
         given = Headers(scope=scope).get("x-request-id", "")
         request_id = given if REQUEST_ID.fullmatch(given) else uuid4().hex
         scope["request_id"] = request_id
@@ -62,7 +65,7 @@ class RequestLog:
             access.info(
                 "%s %s %d %.1fms request_id=%s user=%s",
                 scope["method"],
-                _printable(scope["path"]),
+                _printable(path),
                 status,
                 milliseconds,
                 request_id,

@@ -25,7 +25,9 @@ MAXIMUM_DESCRIPTION = 1000
 MAXIMUM_LIMIT = 500
 
 # RFC 3339's date, alone or as a date-time at midnight of its own offset.
-CALENDAR_DATE = re.compile(r"(\d{4}-\d{2}-\d{2})(?:[Tt ]00:00(?::00(?:\.0+)?)?(?:[Zz]|[+-]\d{2}:\d{2})?)?", re.ASCII)
+CALENDAR_DATE = re.compile(
+    r"(\d{4}-\d{2}-\d{2})(?:[Tt ]00:00(?::00(?:\.0+)?)?(?:[Zz]|[+-](?:[01]\d|2[0-3]):[0-5]\d)?)?", re.ASCII
+)
 
 
 def _storable(text: str) -> str:
@@ -49,7 +51,7 @@ def _no_calendar_date() -> date:
 
 def _whole_number(value: Any) -> Any:
     """A query parameter is text, and `int` would take "1_0", " 1 " and "+1" too."""
-    if isinstance(value, str) and not re.fullmatch(r"[0-9]{1,9}", value):
+    if isinstance(value, str) and not re.fullmatch(r"[0-9]+", value):
         raise ValueError("must be a whole number")
     return value
 

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import SplitResult, urlsplit
 
+from psycopg2 import ProgrammingError
+from psycopg2.extensions import make_dsn
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
@@ -20,6 +22,11 @@ PLACEHOLDER = re.compile(
     r"change[-_ ]?me|change[-_ ]this|replace[-_ ]|placeholder|your[-_ ](super[-_ ])?secret|better-auth-secret", re.I
 )
 HOW_TO_MAKE_ONE = "make one with `openssl rand -base64 32`"
+
+# As urlsplit gives it: lower case, without the brackets of IPv6. Browsers write other scripts in Punycode.
+HOST = re.compile(r"[a-z0-9._-]+|[0-9a-f:.]+")
+# RFC 6750, section 3: what an error_description may hold.
+QUOTABLE = re.compile(r"[ !#-\[\]-~]*")
 
 POSTGRESQL_DRIVERS = {"postgresql", "postgres", "postgresql+psycopg2"}
 SQLITE_DRIVERS = {"sqlite", "sqlite+pysqlite"}
@@ -52,6 +59,9 @@ class Settings:
         _split_url("BETTER_AUTH_URL", self.frontend_url)
         if self.jwks_url:
             _split_url("JWKS_URL", self.jwks_url)
+        for name, value in (("JWT_ISSUER", self.jwt_issuer), ("JWT_AUDIENCE", self.jwt_audience)):
+            if not QUOTABLE.fullmatch(value):
+                raise SettingsError(f"{name} is {value!r}; it must be ASCII, without quotes and backslashes.")
         if not 1 <= self.pool_size <= 100:
             raise SettingsError(f"DATABASE_POOL_SIZE is {self.pool_size}; it must be from 1 to 100.")
         if self.log_level not in LOG_LEVELS:
@@ -114,7 +124,7 @@ class Settings:
             ) from None
         if url.drivername in POSTGRESQL_DRIVERS:
             # SQLAlchemy 2.1 reads a bare postgresql:// as psycopg 3.
-            return url.set(drivername="postgresql+psycopg2")
+            return _check_postgresql(url.set(drivername="postgresql+psycopg2"))
         if url.drivername in SQLITE_DRIVERS:
             return _check_sqlite(url.set(drivername="sqlite+pysqlite"))
         raise SettingsError(
@@ -127,11 +137,25 @@ def _check_secret(secret: str) -> None:
         raise SettingsError(f"BETTER_AUTH_SECRET is not set; {HOW_TO_MAKE_ONE} and give Better Auth the same one.")
     if PLACEHOLDER.search(secret):
         raise SettingsError(f"BETTER_AUTH_SECRET is a placeholder that anybody can guess; {HOW_TO_MAKE_ONE}.")
-    if len(secret.encode()) < MINIMUM_SECRET_BYTES:
+    try:
+        size = len(secret.encode())
+    except UnicodeEncodeError:
+        raise SettingsError(f"BETTER_AUTH_SECRET is not UTF-8; {HOW_TO_MAKE_ONE}.") from None
+    if size < MINIMUM_SECRET_BYTES:
         raise SettingsError(
-            f"BETTER_AUTH_SECRET has {len(secret.encode())} bytes; HS256 needs at least {MINIMUM_SECRET_BYTES} "
+            f"BETTER_AUTH_SECRET has {size} bytes; HS256 needs at least {MINIMUM_SECRET_BYTES} "
             f"(RFC 7518, section 3.2): {HOW_TO_MAKE_ONE}."
         )
+
+
+def _check_postgresql(url: URL) -> URL:
+    try:
+        arguments, options = url.get_dialect()().create_connect_args(url)
+        make_dsn(*arguments, **options)
+    except (ArgumentError, ProgrammingError, ValueError) as error:
+        # Names what is wrong, never a value that is right, such as the password.
+        raise SettingsError(f"DATABASE_URL is refused by PostgreSQL's client: {str(error).strip()}.") from None
+    return url
 
 
 def _check_sqlite(url: URL) -> URL:
@@ -147,7 +171,7 @@ def _split_url(name: str, value: str) -> SplitResult:
         _ = parts.port
     except ValueError:
         parts = SplitResult("", "", "", "", "")
-    if parts.scheme not in ("http", "https") or not parts.hostname:
+    if parts.scheme not in ("http", "https") or not HOST.fullmatch(parts.hostname or ""):
         raise SettingsError(f"{name} is {value!r}; it must be an address like https://app.example.com.")
     return parts
 

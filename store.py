@@ -1,32 +1,24 @@
-"""The tables and the queries. A query function of tasks is one statement, and so one round trip and one transaction.
+"""The queries. A query function of tasks is one statement, and so one round trip and one transaction.
 
 Statements are built once, because building one costs more than running it; they select columns, not objects. Every one
 of them constrains `user_id`: a task is reachable only through its owner.
 """
 
 from collections.abc import Mapping, Sequence
-from datetime import UTC, date, datetime
+from datetime import date, datetime
 from functools import cache
 from typing import Any
 
 from sqlalchemy import (
-    BigInteger,
     ColumnElement,
-    Connection,
     CursorResult,
     Executable,
-    Identity,
-    Index,
-    Integer,
     Row,
     Select,
-    Table,
-    Text,
     Update,
     bindparam,
     case,
     delete,
-    false,
     func,
     insert,
     null,
@@ -36,64 +28,18 @@ from sqlalchemy import (
     update,
 )
 from sqlalchemy.exc import IntegrityError
-from sqlmodel import Field, Session, SQLModel
+from sqlmodel import Session
 
 from paging import Position, Sort, Status
+from tables import TASKS, USERS, now
 
 TaskRow = Row[tuple[int, str, str | None, bool, date | None, datetime, datetime]]
-
-# Any 64-bit number; every process that creates the tables asks for the lock of this one.
-CREATE_TABLES_LOCK = 0x7461736B73
 
 # How often a user is tried again after somebody else's insert or change of email got in between.
 USER_ATTEMPTS = 5
 
 
-def _now() -> datetime:
-    return datetime.now(UTC)
-
-
-class User(SQLModel, table=True):
-    """A person, as the latest token described them. Only `id` identifies anybody.
-
-    Better Auth may be told to keep its own columns in this table, and then inserts only what it knows.
-    """
-
-    __tablename__ = "users"
-
-    id: str = Field(primary_key=True, sa_type=Text)
-    email: str | None = Field(default=None, unique=True, sa_type=Text)
-    name: str | None = Field(default=None, sa_type=Text)
-    created_at: datetime = Field(default_factory=_now, sa_column_kwargs={"server_default": func.now()})
-
-
-class Task(SQLModel, table=True):
-    __tablename__ = "tasks"
-
-    # SQLite gives the id of a deleted last row to the next one unless it is told to AUTOINCREMENT, which needs INTEGER.
-    id: int = Field(
-        primary_key=True,
-        sa_type=BigInteger().with_variant(Integer, "sqlite"),
-        sa_column_args=(Identity(),),
-    )
-    user_id: str = Field(foreign_key="users.id", ondelete="CASCADE", sa_type=Text)
-    title: str = Field(sa_type=Text)
-    description: str | None = Field(default=None, sa_type=Text)
-    completed: bool = Field(default=False, sa_column_kwargs={"server_default": false()})
-    due_date: date | None = None
-    created_at: datetime = Field(default_factory=_now)
-    updated_at: datetime = Field(default_factory=_now)
-
-    __table_args__ = {"sqlite_autoincrement": True}
-
-
-USERS: Table = SQLModel.metadata.tables["users"]
-TASKS: Table = SQLModel.metadata.tables["tasks"]
 _user, _task = USERS.c, TASKS.c
-
-# They serve the filter, the default order and the keyset together.
-Index("ix_tasks_user_id_created_at", _task.user_id, _task.created_at.desc(), _task.id.desc())
-Index("ix_tasks_user_id_completed", _task.user_id, _task.completed, _task.created_at.desc(), _task.id.desc())
 
 _COLUMNS = (
     _task.id,
@@ -106,23 +52,6 @@ _COLUMNS = (
 )
 _OWN = _task.user_id == bindparam("owner")
 _THIS = (_OWN, _task.id == bindparam("task_id"))
-
-
-def create_tables(connection: Connection) -> None:
-    """Create what is missing, safely when several processes start at once.
-
-    The lock is one of the transaction, not of the session, so that it works through PgBouncer too.
-    """
-    sqlite = connection.dialect.name == "sqlite"
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if sqlite else "BEGIN")
-    try:
-        if not sqlite:
-            connection.execute(select(func.pg_advisory_xact_lock(CREATE_TABLES_LOCK)))
-        SQLModel.metadata.create_all(connection, tables=[USERS, TASKS])
-        connection.exec_driver_sql("COMMIT")
-    except BaseException:
-        connection.exec_driver_sql("ROLLBACK")
-        raise
 
 
 def _execute(session: Session, statement: Executable, values: Mapping[str, Any]) -> CursorResult[Any]:
@@ -161,8 +90,13 @@ def ensure_user(session: Session, user_id: str, email: str | None, name: str | N
     One statement when it is so already, up to three otherwise. It reads first, because in a table that Better Auth
     made an insert may be refused even for a row that exists. An email that another row holds is taken from it.
     """
-    values = {"user_id": user_id, "new_email": email, "new_name": name}
-    for attempt in range(1, USER_ATTEMPTS + 1):
+    attempt = 0
+    while True:
+        attempt += 1
+        if attempt == USER_ATTEMPTS:
+            # Others keep taking the email, and nobody is identified by it.
+            email = None
+        values = {"user_id": user_id, "new_email": email, "new_name": name}
         row = _execute(session, _GET_USER, values).one_or_none()
         if row is not None and tuple(row) == (email, name):
             return
@@ -170,7 +104,7 @@ def ensure_user(session: Session, user_id: str, email: str | None, name: str | N
             if email is not None:
                 _execute(session, _RELEASE_EMAIL, values)
             if row is None:
-                _execute(session, _INSERT_USER, {**values, "now": _now()})
+                _execute(session, _INSERT_USER, {**values, "now": now()})
             else:
                 _execute(session, _UPDATE_USER, values)
             return
@@ -190,7 +124,7 @@ _CREATE = (
 
 def create_task(session: Session, user_id: str, values: Mapping[str, Any]) -> TaskRow:
     """Raises `IntegrityError` when the user has no row."""
-    return _execute(session, _CREATE, {"user_id": user_id, "now": _now(), **values}).one()
+    return _execute(session, _CREATE, {"user_id": user_id, "now": now(), **values}).one()
 
 
 _GET = select(*_COLUMNS).where(*_THIS)
@@ -215,7 +149,7 @@ def update_task(session: Session, user_id: str, task_id: int, changes: Mapping[s
         return get_task(session, user_id, task_id)
     values = {f"new_{name}": value for name, value in changes.items()}
     statement = _update(frozenset(changes))
-    return _execute(session, statement, {"owner": user_id, "task_id": task_id, "now": _now(), **values}).one_or_none()
+    return _execute(session, statement, {"owner": user_id, "task_id": task_id, "now": now(), **values}).one_or_none()
 
 
 _TOGGLE = (
@@ -224,7 +158,7 @@ _TOGGLE = (
 
 
 def toggle_task(session: Session, user_id: str, task_id: int) -> TaskRow | None:
-    return _execute(session, _TOGGLE, {"owner": user_id, "task_id": task_id, "now": _now()}).one_or_none()
+    return _execute(session, _TOGGLE, {"owner": user_id, "task_id": task_id, "now": now()}).one_or_none()
 
 
 _DELETE = delete(TASKS).where(*_THIS).returning(_task.id)

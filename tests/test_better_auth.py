@@ -1,5 +1,6 @@
 """The main job on real input: people sign up at a real Better Auth, and its tokens work here unchanged."""
 
+import fcntl
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
@@ -25,10 +26,13 @@ def better_auth_packages() -> Path:
     if not shutil.which("npm"):
         missing("npm (Node.js 20 or newer)")
     wanted, stamp = (FOLDER / "package.json").read_text(), FOLDER / "node_modules" / ".installed"
-    if not stamp.exists() or stamp.read_text() != wanted:
-        install = ["npm", "install", "--no-package-lock", "--no-audit", "--no-fund", "--loglevel=error"]
-        subprocess.run(install, cwd=FOLDER, check=True, timeout=300)
-        stamp.write_text(wanted)
+    # Several pytest processes may come here at once.
+    with (FOLDER / "package.json").open() as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not stamp.exists() or stamp.read_text() != wanted:
+            install = ["npm", "install", "--no-package-lock", "--no-audit", "--no-fund", "--loglevel=error"]
+            subprocess.run(install, cwd=FOLDER, check=True, timeout=300)
+            stamp.write_text(wanted)
     return FOLDER
 
 

@@ -19,6 +19,7 @@ import database as database_module
 import store
 from database import Database, DatabaseUnavailable
 from settings import Settings
+from tables import create_tables
 from tests.conftest import RowsOf, database_name
 from tests.proxy import Proxy
 from tests.tokens import SECRET
@@ -34,7 +35,7 @@ def connect() -> Iterator[Connect]:
 
     def make(url: str, *, pool_size: int = 1, deadline: float = 5.0) -> Database:
         settings = Settings(secret=SECRET, database_url=url)
-        made.append(Database(settings.database, pool_size=pool_size, prepare=store.create_tables, deadline=deadline))
+        made.append(Database(settings.database, pool_size=pool_size, prepare=create_tables, deadline=deadline))
         return made[-1]
 
     yield make
@@ -232,7 +233,7 @@ def test_a_server_that_is_not_there_yet_is_used_when_it_comes(
         asyncio.run(database.run(store.ping))
     proxy.accept()
 
-    assert asyncio.run(database.run(query("SELECT count(*) FROM tasks"))) == 0
+    assert asyncio.run(database.run(query("SELECT count(*) FROM users"))) == 0
 
 
 def test_a_closed_database_opens_again(connect: Connect, database_url: str) -> None:

@@ -18,6 +18,7 @@ from sqlmodel import Session
 import store
 from database import Database, DatabaseUnavailable
 from settings import Settings
+from tables import create_tables
 from tests.conftest import missing
 from tests.servers import ACCOUNT, Postgres
 from tests.tokens import SECRET
@@ -89,7 +90,7 @@ def neon() -> Iterator[NeonLike]:
 
 def database(url: str) -> Database:
     settings = Settings(secret=SECRET, database_url=url)
-    return Database(settings.database, pool_size=1, prepare=store.create_tables, deadline=5)
+    return Database(settings.database, pool_size=1, prepare=create_tables, deadline=5)
 
 
 def connection_facts(session: Session) -> tuple[bool, int]:

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import httpx2
@@ -57,6 +58,14 @@ def test_the_release_creates_the_tables(tmp_path: Path, monkeypatch: pytest.Monk
     assert rows_of(url, "SELECT count(*) FROM tasks") == [(0,)]
 
 
+def test_a_release_without_its_database_is_an_exit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BETTER_AUTH_SECRET", SECRET)
+    monkeypatch.setenv("DATABASE_URL", f"postgresql://127.0.0.1:{free_port()}/todo")
+
+    with pytest.raises(SystemExit, match="^Cannot create the tables: .*Connection refused"):
+        release.main()
+
+
 def test_the_module_knows_nothing_else_by_name() -> None:
     with pytest.raises(AttributeError, match="has no attribute 'application'"):
         _ = app.application
@@ -69,7 +78,14 @@ def test_it_reloads_when_its_source_changes(tmp_path: Path) -> None:
     with backend("sqlite:///./todo.db", "--reload", folder=tmp_path) as (process, api):
         edited = (tmp_path / "app.py").read_text().replace('{"status": "ok"}', '{"status": "reloaded"}')
         (tmp_path / "app.py").write_text(edited)
-        process.wait_until(lambda: httpx2.get(f"{api}/health").json() == {"status": "reloaded"})
+
+        def reloaded() -> bool:
+            # Nobody listens while the new process starts.
+            with suppress(httpx2.TransportError):
+                return bool(httpx2.get(f"{api}/health").json() == {"status": "reloaded"})
+            return False
+
+        process.wait_until(reloaded)
 
 
 def test_tables_are_there_with_and_without_the_lifespan(settings: Settings, rows: Rows) -> None:

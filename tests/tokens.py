@@ -1,15 +1,20 @@
 """Tokens as Better Auth and others sign them, and a key server that can be told to misbehave."""
 
+import base64
+import hashlib
+import hmac
 import json
+import re
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import jwt
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from httpx2 import Response
 from jwt.algorithms import get_default_algorithms
 
 SECRET = "tests-only-0123456789abcdef0123456789abcdef"
@@ -46,12 +51,38 @@ def sign(payload: dict[str, Any], secret: str = SECRET) -> str:
     return jwt.encode(payload, secret, algorithm="HS256")
 
 
+def forge(payload: Any, header: Any = None, secret: str | bytes = SECRET) -> str:
+    """An HS256 token of this header and payload, be they nonsense; text counts as JSON."""
+    header = {"alg": "HS256"} if header is None else header
+    texts = [part if isinstance(part, str) else json.dumps(part) for part in (header, payload)]
+    signed = ".".join(base64url(text.encode()) for text in texts)
+    key = secret if isinstance(secret, bytes) else secret.encode()
+    return f"{signed}.{base64url(hmac.digest(key, signed.encode(), hashlib.sha256))}"
+
+
+def base64url(data: bytes) -> str:
+    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
+
+
 def token_of(user_id: str, **changes: Any) -> str:
     return sign(claims(user_id, **changes))
 
 
 def bearer(token: str) -> dict[str, str]:
     return {"Authorization": f"Bearer {token}"}
+
+
+Outcome = tuple[int, Any, str | None]
+
+
+def outcome(answer: Response) -> Outcome:
+    return answer.status_code, answer.json(), answer.headers.get("WWW-Authenticate")
+
+
+def refusal(detail: str, code: str = "invalid_token") -> Outcome:
+    """What a 401 has to look like by RFC 6750, section 3, which also says what a description may hold."""
+    assert re.fullmatch(r"[ !#-\[\]-~]+", detail), detail
+    return 401, {"detail": detail}, f'Bearer error="{code}", error_description="{detail}"'
 
 
 class SigningKey:
@@ -80,9 +111,15 @@ class KeyServer:
         self.keys = list(keys)
         self.requests = 0
         self.status = 200
-        # Answered as it stands instead of the keys.
+        # Listed, or answered as it stands, instead of the keys.
+        self.listed: list[dict[str, Any]] | None = None
         self.body: bytes | None = None
-        self.delay = 0.0
+        self.location = ""
+        # Sends byte after byte for some seconds.
+        self.trickles = False
+        self._asked = threading.Event()
+        self._may_answer = threading.Event()
+        self._may_answer.set()
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
         self._server.daemon_threads = True
         threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True).start()
@@ -91,7 +128,19 @@ class KeyServer:
     def url(self) -> str:
         return f"http://127.0.0.1:{self._server.server_address[1]}/api/auth/jwks"
 
+    def hold(self) -> None:
+        """Take requests, but answer none before `release`."""
+        self._asked.clear()
+        self._may_answer.clear()
+
+    def release(self) -> None:
+        self._may_answer.set()
+
+    def wait_until_asked(self) -> None:
+        assert self._asked.wait(10)
+
     def close(self) -> None:
+        self.release()
         self._server.shutdown()
         self._server.server_close()
 
@@ -101,13 +150,24 @@ class KeyServer:
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
                 server.requests += 1
-                time.sleep(server.delay)
-                listed = json.dumps({"keys": [key.public for key in server.keys]}).encode()
-                body = listed if server.body is None else server.body
+                server._asked.set()
+                server._may_answer.wait()
+                listed = server.listed or [key.public for key in server.keys]
+                body = json.dumps({"keys": listed}).encode() if server.body is None else server.body
+                with suppress(ConnectionError):  # nobody may wait any more
+                    self.answer(body)
+
+            def answer(self, body: bytes) -> None:
                 self.send_response(server.status)
-                self.send_header("Content-Length", str(len(body)))
+                if server.location:
+                    self.send_header("Location", server.location)
+                if not server.trickles:
+                    self.send_header("Content-Length", str(len(body)))
                 self.end_headers()
                 self.wfile.write(body)
+                for _ in range(500 * server.trickles):
+                    self.wfile.write(b" ")
+                    time.sleep(0.01)
 
             def log_message(self, *_: object) -> None:
                 pass

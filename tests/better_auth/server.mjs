@@ -1,5 +1,5 @@
 // A real Better Auth with e-mail sign-up, kept in memory, for the end-to-end test. MODE chooses who
-// signs the tokens: `hs256` is the shared secret, any other algorithm a key pair published as a JWKS.
+// signs the tokens: `hs256` the shared secret, any other algorithm a key pair published as a JWKS.
 import { createServer } from "node:http";
 import { betterAuth } from "better-auth";
 import { memoryAdapter } from "better-auth/adapters/memory";

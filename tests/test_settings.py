@@ -1,0 +1,289 @@
+"""The environment: what each variable may be, what it is when unset, and the sentence for a bad one."""
+
+import logging
+import os
+import runpy
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import app
+from settings import Settings, SettingsError, configure_logging
+from tests.tokens import SECRET
+
+ROOT = Path(__file__).parent.parent
+
+NOT_SET = "BETTER_AUTH_SECRET is not set; make one with `openssl rand -base64 32` and give Better Auth the same one."
+GUESSABLE = "BETTER_AUTH_SECRET is a placeholder that anybody can guess; make one with `openssl rand -base64 32`."
+UNREADABLE = (
+    "DATABASE_URL cannot be read; write it as postgresql://user:password@host/name or sqlite:///./todo.db "
+    "(characters such as @ and / in a password are percent-encoded)."
+)
+VARIABLES = ["BETTER_AUTH_SECRET", "BETTER_AUTH_URL", "CORS_ORIGINS", "JWT_ISSUER", "JWT_AUDIENCE", "JWKS_URL"]
+VARIABLES += ["DATABASE_URL", "DATABASE_POOL_SIZE", "LOG_LEVEL"]
+
+
+@pytest.fixture(autouse=True)
+def environment(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    """Nothing but a good secret."""
+    monkeypatch.setattr(os, "environ", {"BETTER_AUTH_SECRET": SECRET})
+    return monkeypatch
+
+
+def read(**variables: str) -> Settings:
+    """The settings of a process with these variables."""
+    os.environ.update(variables)
+    return Settings.from_environment()
+
+
+def too_short(size: int) -> str:
+    return (
+        f"BETTER_AUTH_SECRET has {size} bytes; HS256 needs at least 32 (RFC 7518, section 3.2): "
+        "make one with `openssl rand -base64 32`."
+    )
+
+
+def no_address(name: str, value: str) -> str:
+    return f"{name} is {value!r}; it must be an address like https://app.example.com."
+
+
+def not_ascii(name: str, value: str) -> str:
+    return f"{name} is {value!r}; it must be ASCII, without quotes and backslashes."
+
+
+def other_kind(kind: str) -> str:
+    return f"DATABASE_URL names the database kind {kind!r}; use postgresql:// (or postgres://) or sqlite:///."
+
+
+def refused_by_client(reason: str) -> str:
+    return f"DATABASE_URL is refused by PostgreSQL's client: {reason}."
+
+
+PLACEHOLDERS = ["change-me", "changeme", "CHANGE_ME", "change this", "replace-with", "placeholder", "your-secret"]
+PLACEHOLDERS += ["your-super-secret", "better-auth-secret-123456789"]
+NO_ADDRESSES = ["localhost:3000", "//localhost", "ftp://localhost", "http://", "http://:3000", "http://[::1", "*"]
+NO_ADDRESSES += ["http://localhost:port", "http://localhost:99999", "http://a b", 'http://a"b', "http://日本.example"]
+OTHER_KINDS = ["mysql", "postgresql+asyncpg", "postgresql+psycopg", "sqlite+aiosqlite", "prisma"]
+UNREADABLE_URLS = ["todo.db", "postgresql:/ada:sesame@h/db", "postgresql://ada:sesame@h:x/db", "ada:sesame@h/db", "://"]
+CLIENT_REFUSES = {
+    "?sslmod=require": 'invalid dsn: invalid connection option "sslmod"',
+    "?pgbouncer=true": 'invalid dsn: invalid connection option "pgbouncer"',
+    "?host=a:1&host=b:x": "Received non-integer port arguments: ('1', 'x')",
+    "?application_name=\udcff": "'utf-8' codec can't encode character '\\udcff' in position 59: surrogates not allowed",
+}
+
+REFUSALS = [
+    ("BETTER_AUTH_SECRET", "", NOT_SET),
+    ("BETTER_AUTH_SECRET", "a" * 31, too_short(31)),
+    ("BETTER_AUTH_SECRET", "ß" * 15, too_short(30)),
+    ("BETTER_AUTH_SECRET", "\udcff" * 40, "BETTER_AUTH_SECRET is not UTF-8; make one with `openssl rand -base64 32`."),
+    *[("BETTER_AUTH_SECRET", f"{text}-{'0' * 32}", GUESSABLE) for text in PLACEHOLDERS],
+    *[(name, url, no_address(name, url)) for name in ("BETTER_AUTH_URL", "JWKS_URL") for url in NO_ADDRESSES],
+    *[("CORS_ORIGINS", f"http://a, {url}", no_address("CORS_ORIGINS", url)) for url in NO_ADDRESSES],
+    *[
+        (name, text, not_ascii(name, text))
+        for name in ("JWT_ISSUER", "JWT_AUDIENCE")
+        for text in ('a"', "\\", "é", "\n")
+    ],
+    *[("DATABASE_URL", f"{kind}://ada:sesame@h/db", other_kind(kind)) for kind in OTHER_KINDS],
+    *[("DATABASE_URL", url, UNREADABLE) for url in UNREADABLE_URLS],
+    *[
+        ("DATABASE_URL", f"postgresql://ada:sesame@h/db{options}", refused_by_client(reason))
+        for options, reason in CLIENT_REFUSES.items()
+    ],
+    (
+        "DATABASE_URL",
+        "sqlite:////nowhere/at/all/todo.db",
+        "DATABASE_URL names a SQLite file in /nowhere/at/all, which is no folder; create it first.",
+    ),
+    *[
+        ("DATABASE_POOL_SIZE", size, f"DATABASE_POOL_SIZE is {size}; it must be from 1 to 100.")
+        for size in ("0", "-1", "101")
+    ],
+    *[
+        ("DATABASE_POOL_SIZE", size, f"DATABASE_POOL_SIZE is {size!r}; it must be a whole number.")
+        for size in ("many", "1.5", " ")
+    ],
+    ("LOG_LEVEL", "loud", "LOG_LEVEL is 'LOUD'; it must be one of DEBUG, INFO, WARNING, ERROR, CRITICAL."),
+]
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "sentence"), REFUSALS, ids=[ascii(f"{name}={value}"[:70])[1:-1] for name, value, _ in REFUSALS]
+)
+def test_a_bad_value_is_refused_with_a_sentence(name: str, value: str, sentence: str) -> None:
+    with pytest.raises(SettingsError) as refused:
+        read(**{name: value})
+
+    assert str(refused.value) == sentence
+    assert "sesame" not in sentence
+
+
+@pytest.mark.parametrize("variables", [{}, dict.fromkeys(VARIABLES[1:], "")], ids=["unset", "empty"])
+def test_everything_but_the_secret_has_a_default(variables: dict[str, str]) -> None:
+    settings = read(**variables)
+
+    assert settings == Settings(secret=SECRET)
+    assert (settings.origin, settings.issuer, settings.audience) == ("http://localhost:3000",) * 3
+    assert settings.allowed_origins == {"http://localhost:3000"}
+    assert settings.keys_url == "http://localhost:3000/api/auth/jwks"
+    assert str(settings.database) == "sqlite+pysqlite:///./todo.db"
+    assert (settings.pool_size, settings.log_level) == (8, "INFO")
+
+
+def test_every_variable_is_read() -> None:
+    settings = read(
+        BETTER_AUTH_SECRET=SECRET[::-1],
+        BETTER_AUTH_URL="https://app.example.com",
+        CORS_ORIGINS="https://a.example",
+        JWT_ISSUER="urn:issuer",
+        JWT_AUDIENCE="urn:tasks",
+        JWKS_URL="http://frontend:3000/keys?all=1",
+        DATABASE_URL="sqlite:///:memory:",
+        DATABASE_POOL_SIZE="100",
+        LOG_LEVEL="debug",
+    )
+
+    assert settings == Settings(
+        secret=SECRET[::-1],
+        frontend_url="https://app.example.com",
+        cors_origins="https://a.example",
+        jwt_issuer="urn:issuer",
+        jwt_audience="urn:tasks",
+        jwks_url="http://frontend:3000/keys?all=1",
+        database_url="sqlite:///:memory:",
+        pool_size=100,
+        log_level="DEBUG",
+    )
+    assert (settings.issuer, settings.audience) == ("urn:issuer", "urn:tasks")
+    assert settings.keys_url == "http://frontend:3000/keys?all=1"
+
+
+@pytest.mark.parametrize(
+    ("url", "origin", "keys_path"),
+    [
+        ("http://localhost:3000", "http://localhost:3000", "/api/auth/jwks"),
+        ("http://localhost:3000/", "http://localhost:3000", "/api/auth/jwks"),
+        ("HTTPS://App.Example.COM", "https://app.example.com", "/api/auth/jwks"),
+        ("https://app.example.com:443", "https://app.example.com", "/api/auth/jwks"),
+        ("https://app.example.com:80", "https://app.example.com:80", "/api/auth/jwks"),
+        ("http://app.example.com:80", "http://app.example.com", "/api/auth/jwks"),
+        ("http://[::1]:3000", "http://[::1]:3000", "/api/auth/jwks"),
+        ("http://[2001:DB8::1]", "http://[2001:db8::1]", "/api/auth/jwks"),
+        ("https://xn--wgv71a.example", "https://xn--wgv71a.example", "/api/auth/jwks"),
+        ("https://app.example.com/auth", "https://app.example.com", "/auth/jwks"),
+        ("https://app.example.com/My/Auth/?a=b#c", "https://app.example.com", "/My/Auth/jwks"),
+    ],
+)
+def test_the_origin_is_as_browsers_and_better_auth_write_it(url: str, origin: str, keys_path: str) -> None:
+    """Case, default ports and paths do not count; the path says where Better Auth is."""
+    settings = read(BETTER_AUTH_URL=url, CORS_ORIGINS=url)
+
+    assert (settings.origin, settings.issuer, settings.audience) == (origin, origin, origin)
+    assert settings.allowed_origins == {origin}
+    assert settings.keys_url == f"{origin}{keys_path}"
+
+
+def test_cors_origins_is_a_list_of_addresses() -> None:
+    settings = read(BETTER_AUTH_URL="https://a.example", CORS_ORIGINS=" https://B.example:443/ ,,http://c.example:81,")
+
+    assert settings.allowed_origins == {"https://a.example", "https://b.example", "http://c.example:81"}
+
+
+NEON = "ada:se%40same@ep-cool-1.eu.neon.tech/todo?channel_binding=require&sslmode=require"
+SENT_ON = {
+    "postgres": (f"postgres://{NEON}", f"postgresql+psycopg2://{NEON}"),
+    "postgresql": (f"postgresql://{NEON}", f"postgresql+psycopg2://{NEON}"),
+    "driver-named": (f"postgresql+psycopg2://{NEON}", f"postgresql+psycopg2://{NEON}"),
+    "local-socket": ("postgresql:///todo", "postgresql+psycopg2:///todo"),
+    "nothing-but-kind": ("postgresql://", "postgresql+psycopg2://"),
+    "sqlite": ("sqlite:///./todo.db", "sqlite+pysqlite:///./todo.db"),
+    "sqlite-driver-named": ("sqlite+pysqlite:///todo.db", "sqlite+pysqlite:///todo.db"),
+    "sqlite-in-memory": ("sqlite://", "sqlite+pysqlite://"),
+}
+
+
+@pytest.mark.parametrize(("url", "sent_on"), SENT_ON.values(), ids=SENT_ON)
+def test_the_database_url_names_its_driver_and_keeps_the_rest(url: str, sent_on: str) -> None:
+    assert read(DATABASE_URL=url).database.render_as_string(hide_password=False) == sent_on
+
+
+def test_a_printed_settings_object_tells_no_secret() -> None:
+    shown = repr(read(DATABASE_URL=f"postgresql://{NEON}"))
+
+    assert SECRET not in shown
+    assert "same" not in shown
+
+
+@pytest.mark.parametrize("level", ["WARNING", "DEBUG"])
+def test_log_lines_go_to_standard_error(
+    environment: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], level: str
+) -> None:
+    environment.setattr(logging.root, "handlers", [])
+    environment.setattr(logging.root, "level", logging.root.level)
+
+    configure_logging(level)
+    logging.getLogger("todo").debug("for your information")
+    logging.getLogger("todo").warning("beware")
+
+    lines = [line.partition(" ")[2].partition(" ")[2] for line in capsys.readouterr().err.splitlines()]
+    assert lines == ["DEBUG todo for your information"] * (level == "DEBUG") + ["WARNING todo beware"]
+
+
+def test_the_app_is_made_when_it_is_asked_for(environment: pytest.MonkeyPatch) -> None:
+    """Importing the module needs no environment."""
+    environment.delenv("BETTER_AUTH_SECRET")
+
+    with pytest.raises(SystemExit) as end:
+        _ = app.app
+
+    assert str(end.value) == f"Cannot start: {NOT_SET}"
+
+
+def test_the_settings_can_be_checked_alone(environment: pytest.MonkeyPatch) -> None:
+    """As the Procfile does before it starts a server."""
+    assert runpy.run_module("settings", run_name="__main__")["__name__"] == "__main__"
+    environment.delenv("BETTER_AUTH_SECRET")
+
+    with pytest.raises(SystemExit) as end:
+        runpy.run_module("settings", run_name="__main__")
+
+    assert str(end.value) == f"Cannot start: {NOT_SET}"
+
+
+BAD_STARTS = {
+    "no-secret": ({"BETTER_AUTH_SECRET": ""}, NOT_SET),
+    "placeholder": ({"BETTER_AUTH_SECRET": "change-me-" * 4}, GUESSABLE),
+    "unreadable-url": ({"DATABASE_URL": "postgresql://ada:sesame@h:x/db"}, UNREADABLE),
+    "bad-option": (
+        {"DATABASE_URL": "postgresql://ada:sesame@h/db?sslmod=require"},
+        refused_by_client('invalid dsn: invalid connection option "sslmod"'),
+    ),
+}
+
+
+def python(statement: str, **variables: str) -> tuple[int, str, str]:
+    """Exit status, standard output and standard error of a process with nothing else in its environment."""
+    command = [sys.executable, "-c", statement]
+    end = subprocess.run(command, cwd=ROOT, env=variables, capture_output=True, text=True, timeout=60)
+    return end.returncode, end.stdout, end.stderr
+
+
+@pytest.mark.parametrize(("variables", "sentence"), BAD_STARTS.values(), ids=BAD_STARTS)
+def test_a_start_that_cannot_be_ends_with_one_sentence(variables: dict[str, str], sentence: str) -> None:
+    ended = python("import main", **{"BETTER_AUTH_SECRET": SECRET, **variables})
+
+    assert ended == (1, "", f"Cannot start: {sentence}\n")
+
+
+def test_the_app_module_can_be_imported_without_any_environment() -> None:
+    assert python("import app; print(app.create_app.__name__)") == (0, "create_app\n", "")
+
+
+def test_a_good_environment_gives_the_app_once(tmp_path: Path) -> None:
+    variables: dict[str, Any] = {"BETTER_AUTH_SECRET": SECRET, "DATABASE_URL": f"sqlite:///{tmp_path}/todo.db"}
+
+    assert python("import main, app; print(main.app is app.app)", **variables) == (0, "True\n", "")
