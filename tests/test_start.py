@@ -62,7 +62,7 @@ def test_a_release_without_its_database_is_an_exit(monkeypatch: pytest.MonkeyPat
     monkeypatch.setenv("BETTER_AUTH_SECRET", SECRET)
     monkeypatch.setenv("DATABASE_URL", f"postgresql://127.0.0.1:{free_port()}/todo")
 
-    with pytest.raises(SystemExit, match="^Cannot create the tables: .*Connection refused"):
+    with pytest.raises(SystemExit, match=r"^Cannot create the tables: .*Connection refused"):
         release.main()
 
 
