@@ -1,9 +1,12 @@
 """Listens to every statement that the suite sends, and knows which ones could reach somebody else's task."""
 
+import logging
 import re
 from typing import Any
 
 from sqlalchemy import Engine, event
+
+SQL = logging.getLogger("todo.sql")
 
 # Statements that touch rows of tasks; what creates the table or asks for its existence does not.
 TOUCHES_TASKS = re.compile(r"\b(from|join|update|into)\s+tasks\b", re.I)
@@ -29,10 +32,19 @@ class StatementLog:
     def __init__(self) -> None:
         self.statements: set[str] = set()
         event.listen(Engine, "before_cursor_execute", self._hear)
+        # What goes to PostgreSQL past SQLAlchemy's engine is logged.
+        self._handler = logging.Handler()
+        self._handler.emit = lambda record: self._note(record.getMessage())  # type: ignore[method-assign]
+        SQL.addHandler(self._handler)
+        SQL.setLevel(logging.DEBUG)
 
     def close(self) -> None:
         event.remove(Engine, "before_cursor_execute", self._hear)
+        SQL.removeHandler(self._handler)
 
     def _hear(self, _connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
+        self._note(statement)
+
+    def _note(self, statement: str) -> None:
         if TOUCHES_TASKS.search(statement):
             self.statements.add(statement)

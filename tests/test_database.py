@@ -7,25 +7,37 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import CancelledError
 from pathlib import Path
-from typing import TypeVar
+from typing import Any
 
 import pytest
 from sqlalchemy import text
-from sqlalchemy.exc import ProgrammingError
+from sqlalchemy.exc import OperationalError, ProgrammingError
 from sqlmodel import Session
 
 import database as database_module
 import store
 from database import Database, DatabaseUnavailable
+from pool import Pool
 from settings import Settings
 from tables import create_tables
 from tests.conftest import RowsOf, database_name
 from tests.proxy import Proxy
+from tests.servers import Postgres
 from tests.tokens import SECRET
+from threads import _Call
 
-T = TypeVar("T")
+FOREVER = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n"
 Connect = Callable[..., Database]
+Run = Callable[..., Any]
+
+
+@pytest.fixture
+def run() -> Iterator[Run]:
+    """One event loop for the test, as a server has one for life."""
+    with asyncio.Runner() as runner:
+        yield runner.run
 
 
 @pytest.fixture
@@ -43,40 +55,39 @@ def connect() -> Iterator[Connect]:
         database.close()
 
 
-def query(statement: str) -> Callable[[Session], object]:
-    def run(session: Session) -> object:
-        return session.connection().execute(text(statement)).scalar()
+def query(statement: str) -> Callable[[Session], Any]:
+    def run(session: Session) -> Any:
+        return session.exec(text(statement), params={}).one()[0]  # type: ignore[call-overload]
 
     return run
 
 
 def backend(session: Session) -> int:
-    pid: int = session.connection().execute(text("SELECT pg_backend_pid()")).scalar_one()
-    return pid
+    return int(query("SELECT pg_backend_pid()")(session))
 
 
-def test_answers_what_the_function_returns(connect: Connect, database_url: str) -> None:
+def test_answers_what_the_function_returns(run: Run, connect: Connect, database_url: str) -> None:
     database = connect(database_url)
 
-    assert asyncio.run(database.run(query("SELECT 40 + 2"))) == 42
+    assert run(database.run(query("SELECT 40 + 2"))) == 42
 
 
-def test_a_defect_stays_a_defect(connect: Connect, database_url: str) -> None:
+def test_a_defect_stays_a_defect(run: Run, connect: Connect, database_url: str) -> None:
     """Only what the database cannot help is `DatabaseUnavailable`."""
 
     def divide(_: Session) -> float:
         return 1 / 0
 
     with pytest.raises(ZeroDivisionError):
-        asyncio.run(connect(database_url).run(divide))
+        run(connect(database_url).run(divide))
 
 
-def test_a_wrong_statement_is_a_defect(connect: Connect, postgres_url: str) -> None:
+def test_a_wrong_statement_is_a_defect(run: Run, connect: Connect, postgres_url: str) -> None:
     with pytest.raises(ProgrammingError):
-        asyncio.run(connect(postgres_url).run(query("SELECT FROM WHERE")))
+        run(connect(postgres_url).run(query("SELECT FROM WHERE")))
 
 
-def test_the_tables_are_created_once_for_many_first_calls(postgres_url: str) -> None:
+def test_the_tables_are_created_once_for_many_first_calls(run: Run, postgres_url: str) -> None:
     prepared = 0
 
     def prepare(_: object) -> None:
@@ -88,39 +99,39 @@ def test_the_tables_are_created_once_for_many_first_calls(postgres_url: str) -> 
         await asyncio.gather(*(database.run(store.ping) for _ in range(20)))
 
     database = Database(Settings(secret=SECRET, database_url=postgres_url).database, pool_size=4, prepare=prepare)
-    asyncio.run(calls())
+    run(calls())
     database.close()
 
     assert prepared == 1
 
 
-def test_there_are_as_many_connections_as_threads(connect: Connect, postgres_url: str, proxy: Proxy) -> None:
+def test_there_are_as_many_connections_as_threads(run: Run, connect: Connect, postgres_url: str, proxy: Proxy) -> None:
     database = connect(proxy.url(database_name(postgres_url)), pool_size=3)
 
-    async def calls() -> list[object]:
-        return await asyncio.gather(*(database.run(query("SELECT pg_sleep(0.02)")) for _ in range(30)))
+    async def calls() -> Any:
+        return list(await asyncio.gather(*(database.run(query("SELECT pg_sleep(0.02)")) for _ in range(30))))
 
-    assert len(asyncio.run(calls())) == 30
+    assert len(run(calls())) == 30
     assert proxy.connections == 3
 
 
 def test_a_full_queue_turns_the_next_call_away_at_once(
-    connect: Connect, postgres_url: str, monkeypatch: pytest.MonkeyPatch
+    run: Run, connect: Connect, postgres_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(database_module, "QUEUE_PER_THREAD", 4)
+    monkeypatch.setattr(database_module, "QUEUE_PER_CONNECTION", 4)
     database = connect(postgres_url)
 
-    async def calls() -> list[object]:
+    async def calls() -> Any:
         sleepers = [database.run(query("SELECT 'done' FROM pg_sleep(0.2)")) for _ in range(8)]
         return await asyncio.gather(*sleepers, return_exceptions=True)
 
-    results = asyncio.run(calls())
+    results = run(calls())
 
     assert results[:5] == ["done"] * 5
     assert [str(result) for result in results[5:]] == ["too many calls wait for the database"] * 3
 
 
-def test_the_deadline_frees_the_thread(connect: Connect, postgres_url: str) -> None:
+def test_the_deadline_frees_the_thread(run: Run, connect: Connect, postgres_url: str) -> None:
     """The only thread and the only connection are at a query of a minute, and serve the next call all the same."""
     database = connect(postgres_url, deadline=0.5)
 
@@ -129,43 +140,45 @@ def test_the_deadline_frees_the_thread(connect: Connect, postgres_url: str) -> N
             await database.run(query("SELECT pg_sleep(60)"))
         return await database.run(query("SELECT 'again'"))
 
-    assert asyncio.run(calls()) == "again"
+    assert run(calls()) == "again"
 
 
-def test_the_deadline_frees_the_thread_when_the_server_is_frozen(connect: Connect, postgres_url: str) -> None:
+def test_the_deadline_frees_the_thread_when_the_server_is_frozen(run: Run, connect: Connect, postgres_url: str) -> None:
     """SIGSTOP: the server process would not even read a cancel request."""
     database = connect(postgres_url, deadline=1)
-    frozen = asyncio.run(database.run(backend))
+    frozen = run(database.run(backend))
     os.kill(frozen, signal.SIGSTOP)
     try:
         with pytest.raises(DatabaseUnavailable, match="no answer"):
-            asyncio.run(database.run(query("SELECT 1")))
-        assert asyncio.run(database.run(backend)) != frozen
+            run(database.run(query("SELECT 1")))
+        assert run(database.run(backend)) != frozen
     finally:
         os.kill(frozen, signal.SIGCONT)
 
 
-def test_a_network_that_drops_everything_meets_the_deadline(connect: Connect, postgres_url: str, proxy: Proxy) -> None:
+def test_a_network_that_drops_everything_meets_the_deadline(
+    run: Run, connect: Connect, postgres_url: str, proxy: Proxy
+) -> None:
     database = connect(proxy.url(database_name(postgres_url)), deadline=1, pool_size=2)
-    asyncio.run(database.run(store.ping))
+    run(database.run(store.ping))
 
-    async def calls() -> list[object]:
+    async def calls() -> Any:
         return await asyncio.gather(*(database.run(store.ping) for _ in range(6)), return_exceptions=True)
 
     proxy.freeze()
-    results = asyncio.run(calls())
+    results = run(calls())
     proxy.thaw()
 
     assert [type(result) for result in results] == [DatabaseUnavailable] * 6
     assert proxy.connections <= 4
-    recover(database)
+    recover(run, database)
 
 
-def recover(database: Database) -> None:
+def recover(run: Run, database: Database) -> None:
     """Wait, as callers do who are told to try again, until the database answers."""
     for _ in range(100):
         try:
-            asyncio.run(database.run(store.ping))
+            run(database.run(store.ping))
         except DatabaseUnavailable:
             time.sleep(0.05)
         else:
@@ -173,24 +186,27 @@ def recover(database: Database) -> None:
     pytest.fail("the database did not recover")
 
 
-def test_a_call_that_gave_up_before_its_thread_began_never_runs(connect: Connect, postgres_url: str) -> None:
-    database = connect(postgres_url, deadline=0.5)
+def test_a_call_that_gave_up_before_its_turn_never_runs(run: Run, connect: Connect, database_url: str) -> None:
+    database = connect(database_url, deadline=0.5)
     ran: list[int] = []
 
     def note(_: Session) -> None:
         ran.append(1)
 
-    async def calls() -> list[object]:
-        first = database.run(query("SELECT pg_sleep(60)"))
-        return await asyncio.gather(first, *(database.run(note) for _ in range(3)), return_exceptions=True)
+    hold = query(FOREVER if "sqlite" in database_url else "SELECT pg_sleep(60)")
 
-    assert [type(result) for result in asyncio.run(calls())] == [DatabaseUnavailable] * 4
-    asyncio.run(database.run(store.ping))
+    async def calls() -> Any:
+        first = database.run(hold)
+        others = [asyncio.wait_for(database.run(note), 0.2) for _ in range(3)]
+        return await asyncio.gather(first, *others, return_exceptions=True)
+
+    assert [type(result) for result in run(calls())] == [DatabaseUnavailable] + [TimeoutError] * 3
+    run(database.run(store.ping))
     assert ran == []
 
 
 def test_connections_that_died_idle_are_replaced_without_an_error(
-    connect: Connect, postgres_url: str, rows_of: RowsOf
+    run: Run, connect: Connect, postgres_url: str, rows_of: RowsOf
 ) -> None:
     """As after five quiet minutes at Neon: the server closes them all."""
     database = connect(postgres_url, pool_size=5)
@@ -199,79 +215,171 @@ def test_connections_that_died_idle_are_replaced_without_an_error(
         return await asyncio.gather(*(database.run(slow_backend) for _ in range(5)))
 
     def slow_backend(session: Session) -> int:
-        session.connection().execute(text("SELECT pg_sleep(0.05)"))
+        query("SELECT pg_sleep(0.05)")(session)
         return backend(session)
 
-    before = set(asyncio.run(calls()))
+    before = set(run(calls()))
     kill_the_others = (
         "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity"
         " WHERE datname = current_database() AND pid <> pg_backend_pid()"
     )
     assert rows_of(postgres_url, kill_the_others) == [(True,)] * 5
-    after = set(asyncio.run(calls()))
+    after = set(run(calls()))
 
     assert len(before) == len(after) == 5
     assert before.isdisjoint(after)
 
 
-def test_a_connection_cut_at_work_is_unavailable(connect: Connect, postgres_url: str, proxy: Proxy) -> None:
+def test_a_connection_cut_at_work_is_unavailable(run: Run, connect: Connect, postgres_url: str, proxy: Proxy) -> None:
     database = connect(proxy.url(database_name(postgres_url)))
-    asyncio.run(database.run(store.ping))
+    run(database.run(store.ping))
     threading.Timer(0.2, proxy.cut).start()
 
     with pytest.raises(DatabaseUnavailable):
-        asyncio.run(database.run(query("SELECT pg_sleep(60)")))
-    assert asyncio.run(database.run(query("SELECT 1"))) == 1
+        run(database.run(query("SELECT pg_sleep(60)")))
+    assert run(database.run(query("SELECT 1"))) == 1
 
 
 def test_a_server_that_is_not_there_yet_is_used_when_it_comes(
-    connect: Connect, postgres_url: str, proxy: Proxy
+    run: Run, connect: Connect, postgres_url: str, proxy: Proxy
 ) -> None:
     database = connect(proxy.url(database_name(postgres_url)))
     proxy.refuse()
     with pytest.raises(DatabaseUnavailable):
-        asyncio.run(database.run(store.ping))
+        run(database.run(store.ping))
     proxy.accept()
 
-    assert asyncio.run(database.run(query("SELECT count(*) FROM users"))) == 0
+    assert run(database.run(query("SELECT count(*) FROM users"))) == 0
 
 
-def test_a_closed_database_opens_again(connect: Connect, database_url: str) -> None:
+def test_a_closed_database_opens_again(run: Run, connect: Connect, database_url: str) -> None:
     database = connect(database_url)
-    asyncio.run(database.run(store.ping))
+    run(database.run(store.ping))
     database.close()
 
-    assert asyncio.run(database.run(query("SELECT 1"))) == 1
+    assert run(database.run(query("SELECT 1"))) == 1
 
 
-def test_sqlite_meets_the_deadline_too(connect: Connect, tmp_path: Path) -> None:
-    forever = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n"
+def test_sqlite_meets_the_deadline_too(run: Run, connect: Connect, tmp_path: Path) -> None:
     database = connect(f"sqlite:///{tmp_path}/todo.db", deadline=0.5)
 
     with pytest.raises(DatabaseUnavailable, match="no answer"):
-        asyncio.run(database.run(query(forever)))
-    assert asyncio.run(database.run(query("SELECT 1"))) == 1
+        run(database.run(query(FOREVER)))
+    assert run(database.run(query("SELECT 1"))) == 1
 
 
-def test_a_locked_sqlite_file_is_unavailable(connect: Connect, tmp_path: Path) -> None:
+def test_a_locked_sqlite_file_is_unavailable(run: Run, connect: Connect, tmp_path: Path) -> None:
     database = connect(f"sqlite:///{tmp_path}/todo.db", deadline=0.5)
-    asyncio.run(database.run(store.ping))
+    run(database.run(store.ping))
     with sqlite3.connect(tmp_path / "todo.db") as other:
         other.execute("BEGIN IMMEDIATE")
         with pytest.raises(DatabaseUnavailable, match="locked"):
-            asyncio.run(database.run(store.ensure_user, "ada", None, None))
+            run(database.run(store.ensure_user, "ada", None, None))
     other.close()
 
-    asyncio.run(database.run(store.ensure_user, "ada", None, None))
-    assert asyncio.run(database.run(query("SELECT id FROM users"))) == "ada"
+    run(database.run(store.ensure_user, "ada", None, None))
+    assert run(database.run(query("SELECT id FROM users"))) == "ada"
 
 
 @pytest.mark.parametrize("url", ["sqlite://", "sqlite:///:memory:"])
-def test_an_in_memory_database_keeps_its_rows(connect: Connect, url: str) -> None:
+def test_an_in_memory_database_keeps_its_rows(run: Run, connect: Connect, url: str) -> None:
     database = connect(url, pool_size=8)
 
     async def calls() -> object:
         await asyncio.gather(*(database.run(store.ensure_user, f"user-{n}", None, None) for n in range(20)))
         return await database.run(query("SELECT count(*) FROM users"))
 
-    assert asyncio.run(calls()) == 20
+    assert run(calls()) == 20
+
+
+def test_a_statement_larger_than_any_buffer_arrives(connect: Connect, postgres_url: str, run: Run) -> None:
+    """The socket takes it in pieces, and the event loop goes on meanwhile."""
+    database = connect(postgres_url)
+    large = text("SELECT length(:large)")
+
+    def measure(session: Session) -> Any:
+        return session.exec(large, params={"large": "x" * 50_000_000}).one()[0]  # type: ignore[call-overload]
+
+    assert run(database.run(measure)) == 50_000_000
+
+
+def test_a_host_is_looked_up_and_one_that_is_nowhere_is_unavailable(
+    connect: Connect, postgres_url: str, run: Run
+) -> None:
+    assert run(connect(postgres_url.replace("127.0.0.1", "localhost")).run(query("SELECT 1"))) == 1
+    with pytest.raises(OperationalError, match="could not find the host"):
+        run(Pool({"host": "nowhere.invalid"}, 1).take())
+
+
+def test_a_frozen_server_does_not_hold_the_creation_of_tables(
+    connect: Connect, postgres_url: str, proxy: Proxy, run: Run
+) -> None:
+    """It freezes when the connection stands and the first statement is on its way."""
+    database = connect(proxy.url(database_name(postgres_url)), deadline=1)
+    create = database._prepare
+
+    def freeze(connection: Any) -> None:
+        proxy.freeze()
+        create(connection)
+
+    database._prepare = freeze
+    with pytest.raises(DatabaseUnavailable, match="no answer"):
+        run(database.run(store.ping))
+    database._prepare = create
+    proxy.thaw()
+    recover(run, database)
+
+
+def test_the_connections_of_a_loop_that_ended_are_closed(connect: Connect, postgres_url: str, proxy: Proxy) -> None:
+    """A `TestClient` without a lifespan has an event loop for each request."""
+    database = connect(proxy.url(database_name(postgres_url)), pool_size=4)
+    for _ in range(10):
+        asyncio.run(database.run(store.ping))
+
+    assert proxy.connections == 1
+
+
+@pytest.mark.parametrize("broken", [False, True], ids=["a-connection", "room-for-one"])
+def test_who_is_given_something_and_leaves_passes_it_on(postgres: Postgres, run: Run, broken: bool) -> None:
+    """Given and cancelled in the same turn of the event loop."""
+
+    async def turn() -> bool:
+        pool = Pool({"dsn": postgres.url("postgres")}, 1)
+        first = await pool.take()
+        second, third = asyncio.create_task(pool.take()), asyncio.create_task(pool.take())
+        await asyncio.sleep(0)
+        if broken:
+            first.close()
+        pool.give_back(first)
+        second.cancel()
+        given = await third
+        pool.give_back(given)
+        pool.close()
+        return given is first
+
+    assert run(turn()) is not broken
+
+
+def test_who_left_while_waiting_is_passed_over(postgres: Postgres, run: Run) -> None:
+    async def turn() -> bool:
+        pool = Pool({"dsn": postgres.url("postgres")}, 1)
+        first = await pool.take()
+        second, third = asyncio.create_task(pool.take()), asyncio.create_task(pool.take())
+        await asyncio.sleep(0)
+        second.cancel()
+        pool.give_back(first)
+        given = await third
+        pool.give_back(given)
+        pool.close()
+        return given is first
+
+    assert run(turn())
+
+
+def test_a_thread_that_comes_too_late_does_not_begin(connect: Connect, tmp_path: Path) -> None:
+    call = _Call()
+    call.expire()
+    database = connect(f"sqlite:///{tmp_path}/todo.db")
+
+    with database.threads.engine.connect() as connection, pytest.raises(CancelledError), call.holding(connection):
+        pytest.fail("it has begun")

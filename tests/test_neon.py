@@ -95,7 +95,7 @@ def database(url: str) -> Database:
 
 def connection_facts(session: Session) -> tuple[bool, int]:
     facts = "SELECT ssl, pid FROM pg_stat_ssl WHERE pid = pg_backend_pid()"
-    ssl, pid = session.connection().execute(text(facts)).one()
+    ssl, pid = session.exec(text(facts), params={}).one()  # type: ignore[call-overload]
     return ssl, pid
 
 
@@ -110,12 +110,13 @@ def test_the_parameters_of_the_url_reach_the_client(neon: NeonLike, scheme: str)
 def test_an_encrypted_connection_is_kept_and_replaced_when_it_died(neon: NeonLike) -> None:
     """TLS sends records of its own; they are not taken for the news of a connection's end."""
     ours = database(neon.url("postgres"))
-    pids = [asyncio.run(ours.run(connection_facts))[1] for _ in range(5)]
-    assert len(set(pids)) == 1
+    with asyncio.Runner() as runner:
+        pids = [runner.run(ours.run(connection_facts))[1] for _ in range(5)]
+        assert len(set(pids)) == 1
 
-    neon.execute("postgres", "SELECT pg_terminate_backend(%s, 5000)", [pids[0]])
-    assert asyncio.run(ours.run(connection_facts))[1] != pids[0]
-    ours.close()
+        neon.execute("postgres", "SELECT pg_terminate_backend(%s, 5000)", [pids[0]])
+        assert runner.run(ours.run(connection_facts))[1] != pids[0]
+        ours.close()
 
 
 def test_a_parameter_that_cannot_be_met_is_not_dropped(neon: NeonLike) -> None:

@@ -31,7 +31,7 @@ def database(settings: Settings) -> Iterator[Database]:
 @pytest.fixture
 def session(database: Database) -> Iterator[Session]:
     """A session as the engine gives one to a store function: every statement commits by itself."""
-    with database.engine.connect() as connection:
+    with database.threads.engine.connect() as connection:
         create_tables(connection)
         with Session(connection) as session:
             yield session
@@ -51,7 +51,7 @@ def test_creating_the_tables_is_all_or_nothing(database: Database, rows: Rows) -
         raise RuntimeError("half-way")
 
     event.listen(TASKS, "before_create", fail)
-    with database.engine.connect() as connection:
+    with database.threads.engine.connect() as connection:
         with pytest.raises(RuntimeError, match="half-way"):
             create_tables(connection)
         event.remove(TASKS, "before_create", fail)
@@ -177,7 +177,7 @@ def test_a_user_whom_the_table_refuses_is_an_error(postgres: Postgres, postgres_
     database = Database(
         Settings(secret="x" * 32, database_url=postgres_url).database, pool_size=1, prepare=create_tables
     )
-    with database.engine.connect() as connection, Session(connection) as session, pytest.raises(IntegrityError):
+    with database.threads.engine.connect() as connection, Session(connection) as session, pytest.raises(IntegrityError):
         store.ensure_user(session, "ada", "ada@example.com", None)
     database.close()
 
@@ -193,7 +193,7 @@ def test_an_existing_row_of_better_auth_is_never_inserted_again(postgres: Postgr
     postgres.execute(name, "INSERT INTO users VALUES ('ada', 'Ada', 'ada@example.com', true, now())")
     url = Settings(secret="x" * 32, database_url=postgres_url).database
     database = Database(url, pool_size=1, prepare=create_tables)
-    with database.engine.connect() as connection, Session(connection) as session:
+    with database.threads.engine.connect() as connection, Session(connection) as session:
         create_tables(connection)
         store.ensure_user(session, "ada", "ada@example.com", "Ada")
         store.ensure_user(session, "ada", "new@example.com", "Ada L.")
@@ -217,7 +217,7 @@ def test_the_planner_uses_the_indexes(postgres_url: str, status: Status, after: 
     database = Database(
         Settings(secret="x" * 32, database_url=postgres_url).database, pool_size=1, prepare=create_tables
     )
-    with database.engine.connect() as connection, Session(connection) as session:
+    with database.threads.engine.connect() as connection, Session(connection) as session:
         create_tables(connection)
         connection.execute(text("INSERT INTO users (id) SELECT n::text FROM generate_series(1, 100) n"))
         connection.execute(

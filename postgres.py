@@ -1,0 +1,109 @@
+"""PostgreSQL without threads: store functions in greenlets of the event loop, on a session of statements compiled once.
+
+A store function stays a plain synchronous function. Where it executes a statement, its greenlet gives way to the event
+loop until PostgreSQL has answered.
+"""
+
+import asyncio
+import logging
+from collections import namedtuple
+from collections.abc import Callable, Iterable, Mapping
+from functools import lru_cache
+from typing import Any, Concatenate, ParamSpec, TypeVar
+
+import psycopg2
+from sqlalchemy import URL, Executable
+from sqlalchemy.dialects.postgresql.psycopg2 import PGDialect_psycopg2
+from sqlalchemy.util import await_, greenlet_spawn
+from sqlmodel import Session
+
+from pool import Connection, Pool, as_sqlalchemy
+
+logger = logging.getLogger("todo.sql")
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class Statement:
+    """A statement as psycopg2 takes it."""
+
+    def __init__(self, statement: Executable) -> None:
+        compiled = statement.compile(dialect=PGDialect_psycopg2())  # type: ignore[attr-defined, no-untyped-call]
+        self.sql = str(compiled)
+        self.constants = {name: value for name, value in compiled.params.items() if value is not None}
+        self._row: Any = None
+
+    def rows(self, cursor: Any) -> "Rows":
+        if cursor.description is None:
+            return Rows()
+        if self._row is None:
+            self._row = make_row_type(column.name for column in cursor.description)
+        return Rows(map(self._row._make, cursor.fetchall()))
+
+
+def make_row_type(names: Iterable[str]) -> Any:
+    """Rows with attributes and `_asdict()`, like SQLAlchemy's."""
+    return namedtuple("Row", names, rename=True)
+
+
+# By identity: the store builds each statement once.
+compile_once = lru_cache(256)(Statement)
+
+
+class Rows(list[Any]):
+    """The part of SQLAlchemy's `Result` that the store uses."""
+
+    def all(self) -> "Rows":
+        return self
+
+    def one_or_none(self) -> Any:
+        return self[0] if self else None
+
+    def one(self) -> Any:
+        return self[0]
+
+
+class PostgresSession:
+    """The part of SQLModel's `Session` that the store uses."""
+
+    def __init__(self, connection: "Connection") -> None:
+        self._connection = connection
+
+    def exec(self, statement: Executable, *, params: Mapping[str, Any]) -> Rows:
+        """Raises SQLAlchemy's `DBAPIError`, as SQLModel's session does."""
+        compiled = compile_once(statement)
+        logger.debug(compiled.sql)
+        try:
+            cursor = await_(self._connection.execute(compiled.sql, {**compiled.constants, **params}))
+        except psycopg2.Error as error:
+            raise as_sqlalchemy(error, compiled.sql) from error
+        return compiled.rows(cursor)
+
+
+class AsyncEngine:
+    """Runs store functions in greenlets of the running event loop."""
+
+    def __init__(self, url: URL, size: int) -> None:
+        _, self._options = PGDialect_psycopg2().create_connect_args(url)  # type: ignore[no-untyped-call]
+        self._size = size
+        self._pools: dict[asyncio.AbstractEventLoop, Pool] = {}
+
+    async def run(self, function: Callable[Concatenate[Session, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+        pool = self._pools.get(asyncio.get_running_loop()) or self._new_pool()
+        connection = await pool.take()
+        try:
+            return await greenlet_spawn(function, PostgresSession(connection), *args, **kwargs)  # type: ignore[arg-type]
+        finally:
+            pool.give_back(connection)
+
+    def close(self) -> None:
+        for pool in self._pools.values():
+            pool.close()
+
+    def _new_pool(self) -> Pool:
+        """A server has one event loop for life; a `TestClient` without a lifespan has one for each request."""
+        for loop in [loop for loop in self._pools if loop.is_closed()]:
+            self._pools.pop(loop).close()
+        pool = self._pools[asyncio.get_running_loop()] = Pool(self._options, self._size)
+        return pool
