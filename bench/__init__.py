@@ -1,0 +1,1 @@
+"""The benchmark: `scripts/bench`, which bench/README.md explains."""

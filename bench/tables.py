@@ -1,0 +1,134 @@
+"""Figures as Markdown tables."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+from bench.contestants import OURS, TITLES
+from bench.operations import OPERATIONS
+from bench.results import Samples, middle, names_in, ratio
+
+Figures = Any
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """The first column is text, the others are figures."""
+    lines = [head, ["---", *["---:"] * (len(head) - 1)], *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
+
+
+def section(title: str, *parts: str) -> str:
+    return "\n".join([f"### {title}\n", *parts])
+
+
+def short(value: float) -> str:
+    """Three digits that count."""
+    return f"{value:,.0f}" if value >= 100 else f"{value:.1f}" if value >= 10 else f"{value:.2f}"
+
+
+def by_operation(names: Sequence[str], cell: Callable[[str, str], str]) -> str:
+    """A row for each contestant, a column for each operation; `cell(contestant, operation)` fills them."""
+    rows = ([TITLES[name], *(cell(name, operation) for operation in OPERATIONS)] for name in names)
+    return table(["", *OPERATIONS], rows)
+
+
+def throughput_tables(samples: Samples) -> str:
+    clients = sorted({sample["connections"] for sample in samples})
+    return "\n".join([*(_rates(samples, count) for count in clients), _latencies(samples, clients[0])])
+
+
+def _rates(samples: Samples, clients: int) -> str:
+    names = names_in(samples)
+    rates = by_operation(
+        names, lambda name, op: short(middle(samples, "rate", contestant=name, operation=op, connections=clients))
+    )
+    ratios = by_operation(
+        [name for name in names if name != OURS.name and OURS.name in names],
+        lambda name, op: f"{ratio(samples, name, 'rate', operation=op, connections=clients):.2f}",
+    )
+    return section(f"Requests per second, {clients} connections", rates, "Ours divided by theirs:\n", ratios)
+
+
+def _latencies(samples: Samples, clients: int) -> str:
+    def cell(name: str, operation: str) -> str:
+        which = {"contestant": name, "operation": operation, "connections": clients}
+        p50, p99 = (middle(samples, figure, **which) for figure in ("p50", "p99"))
+        return f"{short(p50)} / {short(p99)} ({p99 / p50:.1f})"
+
+    return section(
+        f"p50 / p99 in milliseconds (p99 ÷ p50), {clients} connections", by_operation(names_in(samples), cell)
+    )
+
+
+def cpu_tables(samples: Samples) -> str:
+    names = names_in(samples)
+    spent = by_operation(
+        names, lambda name, op: short(middle(samples, "cpu", contestant=name, operation=op, connections=16))
+    )
+    return section("CPU seconds of the server's process per 10,000 requests, 16 connections", spent)
+
+
+def latency_tables(figures: Figures) -> str:
+    def cell(name: str, operation: str) -> str:
+        each = figures[name][operation]
+        return (
+            f"{each['p50']:.1f} / {each['p99']:.1f} ({each['p50_round_trips']:.2f}; {each['counted_round_trips']:.2f})"
+        )
+
+    title = "p50 / p99 in milliseconds of one client, 20 ms away from the database"
+    meaning = (
+        "In brackets: p50 in round trips of 20 ms; round trips that the proxy counted per request, "
+        "some of them after the answer has left.\n"
+    )
+    return section(title, meaning, by_operation(list(figures), cell))
+
+
+def growth_tables(figures: Figures) -> str:
+    small, large = (f"{figures[size]['tasks']:,} tasks" for size in ("small", "large"))
+    return "\n".join([_growing(figures, small, large), _long_list(figures["long_list"])])
+
+
+def _growing(figures: Figures, small: str, large: str) -> str:
+    rows = []
+    for row in figures["rows"]:
+        cells = (f"{short(row['small'])}", f"{short(row['large'])}", f"{row['ratio']:.2f}")
+        rows.append([f"{row['request']}, {_clients(row['connections'])}", *cells])
+    depth = f"{figures['large']['depth']:,}"
+    title = f"p50 in milliseconds at {small} and at {large} (deep: after {depth} tasks of one person)"
+    return section(title, table(["", small, large, "ratio"], rows))
+
+
+def _long_list(figures: Mapping[str, Any]) -> str:
+    rows = [[f"Resident memory, MiB, {name}", f"{figures[key]:.1f}"] for name, key in MEMORY.items()]
+    rows.append(["One list, seconds", f"{figures['seconds']:.2f}"])
+    for connections, each in figures["others"].items():
+        p99 = f"{each['without']:.2f} → {each['during']:.2f} ({each['ratio']:.2f})"
+        rows.append([f"Others' get, p99 in ms without → during, {_clients(int(connections))}", p99])
+    return section(
+        f"A list of {figures['length']:,} tasks ({figures['bytes'] / 1e6:.1f} MB of JSON)", table(["", ""], rows)
+    )
+
+
+def _clients(connections: int) -> str:
+    return f"{connections} connection{'s' if connections > 1 else ''}"
+
+
+MEMORY = {"before": "before", "at most": "peak", "growth": "growth"}
+
+
+def start_tables(figures: Figures) -> str:
+    def cells(name: str) -> list[str]:
+        each = figures[name]
+        imports = [short(each[key]) if each.get(key) else "" for key in ("import_ms", "process_ms")]
+        return [TITLES[name], *imports, short(each["idle_mib"])]
+
+    head = ["", "importing, ms (-X importtime)", "process that imports, ms of CPU", "idle worker, MiB"]
+    return section("Start and memory", table(head, map(cells, figures)))
+
+
+TABLES: dict[str, Callable[[Any], str]] = {
+    "throughput": throughput_tables,
+    "cpu": cpu_tables,
+    "latency": latency_tables,
+    "growth": growth_tables,
+    "start": start_tables,
+}

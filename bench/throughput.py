@@ -1,0 +1,68 @@
+"""Requests per second, latencies and CPU of all contestants, alternating in rounds."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from itertools import product
+from typing import Any
+
+from bench.agreement import check_agreement
+from bench.contestants import Contestant
+from bench.load import Load, measure
+from bench.operations import OPERATIONS
+from bench.results import note
+from bench.stage import Stage, stage
+
+CONNECTIONS = (16, 128)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What the command line asks for."""
+
+    contestants: Sequence[Contestant]
+    rounds: int
+    seconds: float
+    tasks: int
+
+
+def throughput(plan: Plan) -> list[dict[str, Any]]:
+    return sample(plan, CONNECTIONS)
+
+
+def cpu(plan: Plan) -> list[dict[str, Any]]:
+    """The same at 16 connections only; every sample has the CPU seconds in it."""
+    return sample(plan, CONNECTIONS[:1])
+
+
+def sample(plan: Plan, connections: Sequence[int]) -> list[dict[str, Any]]:
+    """One dictionary for each round, operation, number of connections and contestant."""
+    with stage(plan.contestants) as scene:
+        check_agreement(scene)
+        warm_up(scene, plan.seconds)
+        return list(rounds(scene, plan, connections))
+
+
+def warm_up(scene: Stage, seconds: float) -> None:
+    """Connections are open, statements prepared and just-in-time compilers done before a clock runs."""
+    for server in scene.servers:
+        note(f"warming up {server.name}")
+        for operation in OPERATIONS:
+            measure(server, scene.files[operation], CONNECTIONS[0], min(seconds, 2))
+
+
+def rounds(scene: Stage, plan: Plan, connections: Sequence[int]) -> Iterator[dict[str, Any]]:
+    """The contestants take each measurement one after the other, and each round another one begins."""
+    for number in range(plan.rounds):
+        first = number % len(scene.servers)
+        order = [*scene.servers[first:], *scene.servers[:first]]
+        for operation, clients in product(OPERATIONS, connections):
+            note(f"round {number + 1} of {plan.rounds}: {operation}, {clients} connections")
+            for server in order:
+                scene.restore(server)
+                load = measure(server, scene.files[operation], clients, plan.seconds)
+                yield _sample(number, server.name, operation, clients, load)
+
+
+def _sample(number: int, name: str, operation: str, connections: int, load: Load) -> dict[str, Any]:
+    where = {"round": number, "contestant": name, "operation": operation, "connections": connections}
+    return {**where, **asdict(load)}
