@@ -25,7 +25,7 @@ from errors import HANDLERS, http_exception, unauthenticated
 from keys import KeySet
 from middleware import CORS, BodyLimit, RequestLog, Shield, TrailingSlash
 from paging import MAXIMUM_ID, Position, position, write_cursor
-from schemas import TASK, TASKS, TaskCreate, TaskOut, TaskQuery, TaskUpdate
+from schemas import TaskCreate, TaskQuery, TaskUpdate, task_json, tasks_json
 from settings import Settings, configure_logging, settings_or_exit
 from tables import create_tables
 from users import EnsureUser, UserRows
@@ -36,8 +36,8 @@ P = ParamSpec("P")
 T = TypeVar("T")
 Body = TypeVar("Body", TaskCreate, TaskUpdate)
 
-# Tasks in memory at once while a list without a limit goes out.
-CHUNK = 1000
+# Tasks in memory at once while a list without a limit goes out; others wait for a piece of it to be written.
+CHUNK = 250
 
 TASK_ID = re.compile(r"0|[1-9][0-9]{0,18}", re.ASCII)
 
@@ -48,19 +48,19 @@ async def list_tasks(request: Request) -> Response:
     # One more than asked for tells whether there is more, without a second query.
     rows = await list_rows(request, query, size + 1, query.cursor)
     if len(rows) <= size:
-        return json_response(dump(rows))
+        return json_response(tasks_json(rows))
     if query.limit is None:
         return StreamingResponse(chunks(request, query, rows), media_type="application/json")
     rows = rows[:size]
     next_page = urlencode({**request.query_params, "cursor": write_cursor(query.sort, rows[-1])})
-    return json_response(dump(rows), headers={"Link": f'</api/tasks?{next_page}>; rel="next"'})
+    return json_response(tasks_json(rows), headers={"Link": f'</api/tasks?{next_page}>; rel="next"'})
 
 
 async def chunks(request: Request, query: TaskQuery, rows: Sequence[store.TaskRow]) -> AsyncIterator[bytes]:
     """The array in pieces. No connection is held between two of them, however slowly the client reads."""
     opening = b"["
     while rows:
-        yield opening + dump(rows)[1:-1]
+        yield opening + tasks_json(rows)[1:-1]
         opening = b","
         rows = await list_rows(request, query, CHUNK, position(query.sort, rows[-1]))
     yield b"]"
@@ -202,15 +202,7 @@ def no_such_task() -> HTTPException:
 def task_response(row: store.TaskRow | None, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
     if row is None:
         raise no_such_task()
-    return json_response(TASK.dump_json(as_task(row)), status, headers)
-
-
-def dump(rows: Sequence[store.TaskRow]) -> bytes:
-    return TASKS.dump_json([as_task(row) for row in rows])
-
-
-def as_task(row: store.TaskRow) -> TaskOut:
-    return row._asdict()  # type: ignore[return-value]  # the store's columns are TaskOut's keys
+    return json_response(task_json(row), status, headers)
 
 
 def json_response(body: bytes, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:

@@ -1,11 +1,11 @@
 """What every request passes through, as plain ASGI, from the outside in."""
 
 import logging
+import random
 import re
 import time
-from uuid import uuid4
 
-from starlette.datastructures import Headers, MutableHeaders
+from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
@@ -22,7 +22,8 @@ MAXIMUM_BODY = 64 * 1024
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 
 METHODS = "GET, POST, PUT, PATCH, DELETE"
-EXPOSED = "Link, Location, Retry-After, WWW-Authenticate, X-Request-ID"
+EXPOSED = b"Link, Location, Retry-After, WWW-Authenticate, X-Request-ID"
+PREFLIGHT_VARY = b"Access-Control-Request-Method, Access-Control-Request-Headers, Origin"
 # Seconds that a browser may remember a preflight; Chromium keeps none for longer.
 PREFLIGHT_LIFETIME = 7200
 
@@ -40,8 +41,9 @@ class RequestLog:
         if scope["type"] != "http":
             return await self.app(scope, receive, send)
         started, path = time.perf_counter(), scope["path"]
-        given = Headers(scope=scope).get("x-request-id", "")
-        request_id = given if REQUEST_ID.fullmatch(given) else uuid4().hex
+        request_id = Headers(scope=scope).get("x-request-id", "")
+        if not REQUEST_ID.fullmatch(request_id):
+            request_id = f"{random.getrandbits(128):032x}"
         scope["request_id"] = request_id
         # Stays when the client has gone before there was an answer (as nginx has it).
         status = 499
@@ -61,16 +63,16 @@ class RequestLog:
         try:
             await self.app(scope, receive, send_with_id)
         finally:
-            milliseconds = (time.perf_counter() - started) * 1000
-            access.info(
-                "%s %s %d %.1fms request_id=%s user=%s",
-                scope["method"],
-                _printable(path),
-                status,
-                milliseconds,
-                request_id,
-                _printable(scope["user"].id) if "user" in scope else "-",
-            )
+            if access.isEnabledFor(logging.INFO):
+                access.info(
+                    "%s %s %d %.1fms request_id=%s user=%s",
+                    scope["method"],
+                    _printable(path),
+                    status,
+                    (time.perf_counter() - started) * 1000,
+                    request_id,
+                    _printable(scope["user"].id) if "user" in scope else "-",
+                )
 
 
 def _printable(text: str) -> str:
@@ -86,37 +88,39 @@ class CORS:
 
     def __init__(self, app: ASGIApp, allowed_origins: frozenset[str]) -> None:
         self.app = app
-        self.allowed_origins = allowed_origins
+        self.allowed = {
+            origin: [
+                (b"access-control-allow-origin", origin.encode()),
+                (b"access-control-allow-credentials", b"true"),
+                (b"access-control-expose-headers", EXPOSED),
+            ]
+            for origin in allowed_origins
+        }
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return await self.app(scope, receive, send)
         request = Headers(scope=scope)
-        origin = request.get("origin")
-        allowed = origin if origin in self.allowed_origins else None
+        origin = request.get("origin", "")
+        allowed = self.allowed.get(origin)
+        preflight = origin and scope["method"] == "OPTIONS" and "access-control-request-method" in request
+        headers = [(b"vary", PREFLIGHT_VARY if preflight else b"Origin"), *(allowed or ())]
 
         async def send_with_cors(message: Message) -> None:
             if message["type"] == "http.response.start":
-                headers = MutableHeaders(scope=message)
-                headers.add_vary_header("Origin")
-                if allowed is not None:
-                    headers["Access-Control-Allow-Origin"] = allowed
-                    headers["Access-Control-Allow-Credentials"] = "true"
-                    headers["Access-Control-Expose-Headers"] = EXPOSED
+                message["headers"] = [*message["headers"], *headers]
             await send(message)
 
-        if origin and scope["method"] == "OPTIONS" and "access-control-request-method" in request:
-            await self.preflight(request, allowed)(scope, receive, send_with_cors)
+        if preflight:
+            await self.preflight(request, allowed is not None)(scope, receive, send_with_cors)
         else:
             await self.app(scope, receive, send_with_cors)
 
-    def preflight(self, request: Headers, allowed: str | None) -> Response:
-        vary = {"Vary": "Access-Control-Request-Method, Access-Control-Request-Headers"}
-        if allowed is None:
-            return error_response(400, "This origin is not allowed; add it to CORS_ORIGINS.", headers=vary)
+    def preflight(self, request: Headers, allowed: bool) -> Response:
+        if not allowed:
+            return error_response(400, "This origin is not allowed; add it to CORS_ORIGINS.")
         requested = request.get("access-control-request-headers", "Authorization, Content-Type")
         headers = {
-            **vary,
             "Access-Control-Allow-Methods": METHODS,
             "Access-Control-Allow-Headers": requested,
             "Access-Control-Max-Age": str(PREFLIGHT_LIFETIME),

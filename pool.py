@@ -12,6 +12,11 @@ import psycopg2
 from psycopg2.extensions import POLL_OK, POLL_READ, POLL_WRITE
 from sqlalchemy.exc import DBAPIError
 
+from greenlets import Worker
+
+# Bytes that the empty buffer of a socket always takes; whether more were sent has to be asked.
+SENT_AT_ONCE = 8192
+
 
 def as_sqlalchemy(error: psycopg2.Error, sql: str | None = None) -> BaseException:
     return DBAPIError.instance(sql, None, error, psycopg2.Error, hide_parameters=True)
@@ -49,6 +54,7 @@ class Connection:
         self._waiter: asyncio.Future[None] | None = None
         self._loop.add_reader(self._socket, self._advance)
         self._watched = True
+        self.worker = Worker()
 
     @classmethod
     async def open(cls, options: Mapping[str, Any]) -> "Connection":
@@ -66,7 +72,15 @@ class Connection:
         """Give the cursor with the answer. Interrupted, the connection is not usable any more."""
         cursor = self._connection.cursor()
         cursor.execute(sql, values)
-        await self._settle()
+        self._waiter = self._loop.create_future()
+        if len(cursor.query) > SENT_AT_ONCE:
+            self._advance()
+        try:
+            await self._waiter
+        except psycopg2.Error:
+            self._waiter = None
+            raise
+        self._waiter = None
         return cursor
 
     @property
@@ -89,16 +103,6 @@ class Connection:
             self._loop.remove_reader(self._socket)
             self._loop.remove_writer(self._socket)
         self._watched = False
-
-    async def _settle(self) -> None:
-        self._waiter = self._loop.create_future()
-        self._advance()
-        try:
-            await self._waiter
-        except psycopg2.Error:
-            self._waiter = None
-            raise
-        self._waiter = None
 
     def _advance(self) -> None:
         """Send and receive what can be without waiting."""

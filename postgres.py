@@ -14,9 +14,9 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 import psycopg2
 from sqlalchemy import URL, Executable
 from sqlalchemy.dialects.postgresql.psycopg2 import PGDialect_psycopg2
-from sqlalchemy.util import await_, greenlet_spawn
 from sqlmodel import Session
 
+from greenlets import wait_for
 from pool import Connection, Pool, as_sqlalchemy
 
 logger = logging.getLogger("todo.sql")
@@ -75,7 +75,7 @@ class PostgresSession:
         compiled = compile_once(statement)
         logger.debug(compiled.sql)
         try:
-            cursor = await_(self._connection.execute(compiled.sql, {**compiled.constants, **params}))
+            cursor = wait_for(self._connection.execute(compiled.sql, {**compiled.constants, **params}))
         except psycopg2.Error as error:
             raise as_sqlalchemy(error, compiled.sql) from error
         return compiled.rows(cursor)
@@ -93,7 +93,9 @@ class AsyncEngine:
         pool = self._pools.get(asyncio.get_running_loop()) or self._new_pool()
         connection = await pool.take()
         try:
-            return await greenlet_spawn(function, PostgresSession(connection), *args, **kwargs)  # type: ignore[arg-type]
+            session = PostgresSession(connection)
+            result: T = await connection.worker.run(lambda: function(session, *args, **kwargs))  # type: ignore[arg-type]
+            return result
         finally:
             pool.give_back(connection)
 

@@ -11,8 +11,9 @@ from starlette.testclient import TestClient
 from app import create_app
 from settings import Settings
 from tests.asgi import call_at_once
-from tests.conftest import Rows
-from tests.tokens import bearer, token_of
+from tests.conftest import Rows, database_name
+from tests.servers import Postgres
+from tests.tokens import FRONTEND, SECRET, bearer, token_of
 
 TIMESTAMP = re.compile(r"\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}\.\d{6}Z")
 FULL = {"title": "Write", "description": "At length", "completed": True, "due_date": "2026-01-31"}
@@ -187,3 +188,25 @@ def test_a_deleted_task_is_gone(ada: TestClient, rows: Rows) -> None:
     assert (again.status_code, again.json()) == (404, NO_SUCH_TASK)
     assert ada.get(path).status_code == 404
     assert rows("SELECT id FROM tasks") == [(kept["id"],)]
+
+
+def test_times_have_microseconds_even_when_they_are_none(ada: TestClient, rows: Rows) -> None:
+    ada.post("/api/tasks", json={"title": "On the second"})
+    rows("UPDATE tasks SET created_at = '2026-01-02 03:04:05.000000', updated_at = '2026-01-02 03:04:05.100000'")
+
+    task = ada.get("/api/tasks/1").json()
+
+    assert task["created_at"] == "2026-01-02T03:04:05.000000Z"
+    assert task["updated_at"] == "2026-01-02T03:04:05.100000Z"
+
+
+def test_times_are_utc_wherever_the_database_is(postgres: Postgres, postgres_url: str) -> None:
+    name = database_name(postgres_url)
+    postgres.execute(name, f"ALTER DATABASE {name} SET timezone TO '+07'")
+    app = create_app(Settings(secret=SECRET, frontend_url=FRONTEND, database_url=postgres_url))
+    with TestClient(app, headers=bearer(token_of("ada"))) as client:
+        created = client.post("/api/tasks", json={"title": "Far away"}).json()
+        postgres.execute(name, "UPDATE tasks SET created_at = '2026-01-02 03:04:05.678901+00'")
+        read = client.get("/api/tasks/1").json()
+
+    assert read == {**created, "created_at": "2026-01-02T03:04:05.678901Z"}
