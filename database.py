@@ -77,8 +77,9 @@ class Database:
 
     def close(self) -> None:
         """Wait for the threads and close the idle connections. A later `run` starts afresh."""
-        self._engine.close()
-        self.threads.close()
+        # One and the same for SQLite.
+        for engine in {self._engine, self.threads}:
+            engine.close()
 
     def _prepare_once(self, session: Session) -> None:
         with self._preparing:

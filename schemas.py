@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable
+from contextlib import suppress
 from datetime import UTC, date, datetime
 from typing import Annotated, Any, cast
 
@@ -39,13 +40,9 @@ def _storable(text: str) -> str:
 
 def _calendar_date(value: Any) -> date:
     match = CALENDAR_DATE.fullmatch(value) if isinstance(value, str) else None
-    try:
-        return date.fromisoformat(match[1]) if match else _no_calendar_date()
-    except ValueError:
-        return _no_calendar_date()
-
-
-def _no_calendar_date() -> date:
+    if match:
+        with suppress(ValueError):
+            return date.fromisoformat(match[1])
     raise ValueError('must be a calendar date such as "2026-01-31", or null')
 
 

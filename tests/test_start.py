@@ -86,6 +86,7 @@ def test_it_reloads_when_its_source_changes(tmp_path: Path) -> None:
             return False
 
         process.wait_until(reloaded)
+        assert reloaded()
 
 
 def test_tables_are_there_with_and_without_the_lifespan(settings: Settings, rows: Rows) -> None:
