@@ -4,10 +4,11 @@ import logging
 import re
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from functools import cache
 from typing import Any, Concatenate, ParamSpec, TypeVar
 from urllib.parse import urlencode
 
-from pydantic_core import from_json
+from pydantic_core import from_json, to_json
 from sqlalchemy.exc import IntegrityError
 from sqlmodel import Session
 from starlette.applications import Starlette
@@ -21,9 +22,11 @@ from starlette.routing import Match, Mount, Route, Router
 import store
 from auth import JWTBackend, TokenVerifier
 from database import Database, DatabaseUnavailable
+from docs import docs_page
 from errors import HANDLERS, http_exception, unauthenticated
 from keys import KeySet
 from middleware import CORS, BodyLimit, RequestLog, Shield, TrailingSlash
+from openapi import document
 from paging import MAXIMUM_ID, Position, position, write_cursor
 from schemas import TaskCreate, TaskQuery, TaskUpdate, task_json, tasks_json
 from settings import Settings, configure_logging, settings_or_exit
@@ -107,6 +110,14 @@ async def ready(request: Request) -> Response:
     return JSONResponse({"status": "ready"})
 
 
+async def openapi(_: Request) -> Response:
+    return json_response(openapi_document())
+
+
+async def docs(_: Request) -> Response:
+    return docs_page()
+
+
 API_ROUTES = [
     Route("/tasks", list_tasks, methods=["GET"]),
     Route("/tasks", create_task, methods=["POST"]),
@@ -118,7 +129,14 @@ API_ROUTES = [
 ROUTES = [
     Route("/health", health, methods=["GET"]),
     Route("/ready", ready, methods=["GET"]),
+    Route("/openapi.json", openapi, methods=["GET"]),
+    Route("/docs", docs, methods=["GET"]),
 ]
+
+
+@cache
+def openapi_document() -> bytes:
+    return to_json(document([*(("/api", route) for route in API_ROUTES), *(("", route) for route in ROUTES)]))
 
 
 def create_app(settings: Settings) -> Starlette:

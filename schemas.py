@@ -15,6 +15,7 @@ from pydantic import (
     StringConstraints,
     TypeAdapter,
     ValidationInfo,
+    WithJsonSchema,
     field_validator,
 )
 from typing_extensions import TypedDict
@@ -58,15 +59,29 @@ def _timestamp(value: datetime) -> str:
     return value.astimezone(UTC).isoformat(timespec="microseconds").removesuffix("+00:00") + "Z"
 
 
+# The patterns are only for the OpenAPI document; the validators above have better messages.
 Title = Annotated[
     str,
     StringConstraints(strip_whitespace=True, min_length=1, max_length=MAXIMUM_TITLE),
     AfterValidator(_storable),
+    Field(
+        description="Trimmed at both ends, and then not blank.",
+        json_schema_extra={"pattern": r"^[^\u0000]*[^\s\u0000][^\u0000]*$"},
+    ),
 ]
-Description = Annotated[str, StringConstraints(max_length=MAXIMUM_DESCRIPTION), AfterValidator(_storable)]
-DueDate = Annotated[date, BeforeValidator(_calendar_date)]
+Description = Annotated[
+    str,
+    StringConstraints(max_length=MAXIMUM_DESCRIPTION),
+    AfterValidator(_storable),
+    Field(json_schema_extra={"pattern": r"^[^\u0000]*$"}),
+]
+DueDate = Annotated[
+    date,
+    BeforeValidator(_calendar_date),
+    Field(description="A calendar date; a midnight timestamp is taken as its date."),
+]
 # Pydantic writes a datetime as `_timestamp` does, and faster, unless it is at a full second or not in UTC.
-Timestamp = datetime | str
+Timestamp = Annotated[datetime | str, WithJsonSchema({"type": "string", "format": "date-time"})]
 
 
 class _TaskBody(BaseModel):
@@ -74,7 +89,9 @@ class _TaskBody(BaseModel):
 
     model_config = ConfigDict(strict=True, extra="ignore")
 
-    user_id: Any = Field(default=None, description="Whose task it is; naming anybody but the caller is refused.")
+    user_id: Annotated[Any, WithJsonSchema({"type": ["string", "null"]})] = Field(
+        default=None, description="Whose task it is; naming anybody but the caller is refused."
+    )
 
 
 class TaskCreate(_TaskBody):
@@ -104,10 +121,20 @@ class TaskUpdate(_TaskBody):
 class TaskQuery(BaseModel):
     """The query string of a list."""
 
-    status: Status = "all"
-    sort: Sort = "created"
-    limit: Annotated[int, BeforeValidator(_whole_number), Field(ge=1, le=MAXIMUM_LIMIT)] | None = None
-    cursor: Position | None = None
+    status: Annotated[Status, Field(description="Which tasks.")] = "all"
+    sort: Annotated[
+        Sort,
+        Field(description="`created`: newest first. `title`: ignoring case. `due_date`: soonest first, undated last."),
+    ] = "created"
+    limit: Annotated[
+        Annotated[int, Field(ge=1, le=MAXIMUM_LIMIT), BeforeValidator(_whole_number)] | None,
+        Field(description="Tasks on a page; the whole list when left out."),
+    ] = None
+    cursor: Annotated[
+        Position | None,
+        WithJsonSchema({"type": "string"}),
+        Field(description="Opaque; where the page begins, from the `Link` header before it, for the same sort."),
+    ] = None
 
     @field_validator("cursor", mode="plain")
     @classmethod
@@ -116,7 +143,9 @@ class TaskQuery(BaseModel):
 
 
 class TaskOut(TypedDict):
-    """A task as it goes out; a dictionary, since rows of the database need no validating."""
+    """A task of the caller's."""
+
+    # Not a model, since rows of the database need no validating.
 
     id: int
     title: str

@@ -17,6 +17,7 @@ from starlette.testclient import TestClient
 
 from app import create_app
 from settings import Settings
+from tests.documented import AnswerLog
 from tests.isolation import StatementLog, constrains_owner
 from tests.proxy import Proxy
 from tests.servers import PgBouncer, Postgres
@@ -49,6 +50,15 @@ def every_statement_constrains_the_owner() -> Iterator[None]:
     yield
     log.close()
     assert [statement for statement in log.statements if not constrains_owner(statement)] == []
+
+
+@pytest.fixture(scope="session", autouse=True)
+def every_answer_is_documented() -> Iterator[None]:
+    """Fail the run when the app answered anything, in any test, that the OpenAPI document does not know."""
+    log = AnswerLog()
+    yield
+    log.close()
+    assert log.undocumented == set()
 
 
 @pytest.fixture(scope="session")

@@ -61,7 +61,7 @@ def test_the_probes_answer_without_a_token(client: TestClient, path: str, body: 
 @pytest.mark.parametrize(
     "path",
     [
-        *["/", "/api", "/tasks", "/health/", "/ready/now", "/docs", "//api/tasks", "/API/tasks"],
+        *["/", "/api", "/tasks", "/health/", "/ready/now", "/docs/", "//api/tasks", "/API/tasks"],
         *["/api/", "/api/nothing", "/api/tasks//", "/api//tasks", "/api/tasks/1/incomplete", "/api/tasks/1/complete/2"],
     ],
 )
