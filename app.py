@@ -133,6 +133,10 @@ ROUTES = [
     Route("/docs", docs, methods=["GET"]),
 ]
 
+for route in [*API_ROUTES, *ROUTES]:
+    # Starlette ends its pattern with `$`, which also matches before a newline at the end.
+    route.path_regex = re.compile(route.path_regex.pattern.removesuffix("$") + r"\Z")
+
 
 @cache
 def openapi_document() -> bytes:

@@ -25,6 +25,10 @@ DEADLINE = 5.0
 QUEUE_PER_CONNECTION = 128
 
 
+# https://www.postgresql.org/docs/current/errcodes-appendix.html
+READ_ONLY = "25006"
+
+
 class DatabaseUnavailable(Exception):
     """The database is unreachable or hung, or too many calls wait for it. The message is for the log."""
 
@@ -69,7 +73,7 @@ class Database:
         except TimeoutError:
             raise DatabaseUnavailable(f"no answer within {self.deadline:g} seconds") from None
         except DBAPIError as error:
-            if isinstance(error, OperationalError | InterfaceError) or error.connection_invalidated:
+            if _is_no_fault_of_ours(error):
                 raise DatabaseUnavailable(_reason(error)) from error
             raise
         finally:
@@ -86,6 +90,13 @@ class Database:
             if not self._prepared:
                 self._prepare(session.connection())
                 self._prepared = True
+
+
+def _is_no_fault_of_ours(error: DBAPIError) -> bool:
+    if isinstance(error, OperationalError | InterfaceError) or error.connection_invalidated:
+        return True
+    # While it fails over, PostgreSQL may only be read; psycopg2 calls that an internal error.
+    return getattr(error.orig, "pgcode", None) == READ_ONLY
 
 
 def _reason(error: DBAPIError) -> str:

@@ -84,9 +84,13 @@ class Connection:
         return cursor
 
     @property
+    def closed(self) -> bool:
+        return bool(self._connection.closed)
+
+    @property
     def settled(self) -> bool:
         """Whether it is open, and no query is under way or was given up."""
-        return not self._connection.closed and self._waiter is None
+        return not self.closed and self._waiter is None
 
     @property
     def alive(self) -> bool:
@@ -113,7 +117,7 @@ class Connection:
         try:
             state = self._connection.poll()
         except psycopg2.Error as error:
-            if self._connection.closed:
+            if self.closed:
                 self._unwatch()
             self._waiter.set_exception(error)
             return
@@ -157,7 +161,7 @@ class Pool:
                     return connection
                 self._discard(connection)
             if self._open < self._size:
-                return await self._connect()
+                return await self._connect_more()
             given = await self._wait()
             if given is not None:
                 return given
@@ -194,15 +198,24 @@ class Pool:
                 return True
         return False
 
+    async def renew(self, connection: Connection) -> Connection:
+        """A new connection in the place of a dead one, which keeps its place when this fails."""
+        connection.close()
+        return await self._connect()
+
     async def _connect(self) -> Connection:
-        self._open += 1
         try:
             return await Connection.open(await resolved(self._options))
-        except BaseException as error:
+        except psycopg2.Error as error:
+            raise as_sqlalchemy(error) from error
+
+    async def _connect_more(self) -> Connection:
+        self._open += 1
+        try:
+            return await self._connect()
+        except BaseException:
             self._open -= 1
             self._pass_on(None)
-            if isinstance(error, psycopg2.Error):
-                raise as_sqlalchemy(error) from error
             raise
 
     def _discard(self, connection: Connection) -> None:

@@ -14,6 +14,7 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 import psycopg2
 from sqlalchemy import URL, Executable
 from sqlalchemy.dialects.postgresql.psycopg2 import PGDialect_psycopg2
+from sqlalchemy.exc import DBAPIError
 from sqlmodel import Session
 
 from greenlets import wait_for
@@ -31,6 +32,7 @@ class Statement:
     def __init__(self, statement: Executable) -> None:
         compiled = statement.compile(dialect=PGDialect_psycopg2())  # type: ignore[attr-defined, no-untyped-call]
         self.sql = str(compiled)
+        self.reads = statement.is_select
         self.constants = {name: value for name, value in compiled.params.items() if value is not None}
         self._row: Any = None
 
@@ -69,10 +71,17 @@ class PostgresSession:
 
     def __init__(self, connection: "Connection") -> None:
         self._connection = connection
+        # Whether anything but reads was sent.
+        self.wrote = False
+
+    async def run(self, function: Callable[Concatenate[Session, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+        result: T = await self._connection.worker.run(lambda: function(self, *args, **kwargs))  # type: ignore[arg-type]
+        return result
 
     def exec(self, statement: Executable, *, params: Mapping[str, Any]) -> Rows:
         """Raises SQLAlchemy's `DBAPIError`, as SQLModel's session does."""
         compiled = compile_once(statement)
+        self.wrote = self.wrote or not compiled.reads
         logger.debug(compiled.sql)
         try:
             cursor = wait_for(self._connection.execute(compiled.sql, {**compiled.constants, **params}))
@@ -90,12 +99,18 @@ class AsyncEngine:
         self._pools: dict[asyncio.AbstractEventLoop, Pool] = {}
 
     async def run(self, function: Callable[Concatenate[Session, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """A function that has only read when its connection dies is called once more, on a new one."""
         pool = self._pools.get(asyncio.get_running_loop()) or self._new_pool()
         connection = await pool.take()
         try:
             session = PostgresSession(connection)
-            result: T = await connection.worker.run(lambda: function(session, *args, **kwargs))  # type: ignore[arg-type]
-            return result
+            try:
+                return await session.run(function, *args, **kwargs)
+            except DBAPIError:
+                if session.wrote or not connection.closed:
+                    raise
+            connection = await pool.renew(connection)
+            return await PostgresSession(connection).run(function, *args, **kwargs)
         finally:
             pool.give_back(connection)
 

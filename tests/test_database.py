@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import func, select, text
 from sqlalchemy.exc import OperationalError, ProgrammingError
 from sqlmodel import Session
 
@@ -238,6 +238,69 @@ def test_a_connection_cut_at_work_is_unavailable(run: Run, connect: Connect, pos
     with pytest.raises(DatabaseUnavailable):
         run(database.run(query("SELECT pg_sleep(60)")))
     assert run(database.run(query("SELECT 1"))) == 1
+
+
+class Dying:
+    """A store function that is at a query when its connection dies, as often as `times` says; then it answers."""
+
+    def __init__(self, proxy: Proxy, times: int, *, writes: bool = False) -> None:
+        self.proxy, self.times, self.writes = proxy, times, writes
+        self.calls = 0
+
+    def __call__(self, session: Session) -> Any:
+        self.calls += 1
+        if self.writes:
+            session.exec(text("CREATE TEMPORARY TABLE scratch ()"), params={})  # type: ignore[call-overload]
+        if self.calls <= self.times:
+            threading.Timer(0.2, self.proxy.cut).start()
+            session.exec(select(func.pg_sleep(60)), params={})  # type: ignore[call-overload]
+        return session.exec(select(1), params={}).one()[0]  # type: ignore[call-overload]
+
+
+@pytest.mark.parametrize(
+    ("times", "writes", "calls", "answer"),
+    [(1, False, 2, 1), (2, False, 2, None), (1, True, 1, None)],
+    ids=["a read, once", "a read, twice", "after a write"],
+)
+def test_only_reads_on_a_connection_that_dies_are_run_again(
+    run: Run, connect: Connect, postgres_url: str, proxy: Proxy, times: int, writes: bool, calls: int, answer: int
+) -> None:
+    database = connect(proxy.url(database_name(postgres_url)))
+    run(database.run(store.ping))
+    function = Dying(proxy, times, writes=writes)
+
+    if answer is None:
+        with pytest.raises(DatabaseUnavailable):
+            run(database.run(function))
+    else:
+        assert run(database.run(function)) == answer
+    assert function.calls == calls
+    # The place of the dead connection is free again.
+    assert run(database.run(query("SELECT 1"))) == 1
+
+
+def test_a_read_whose_server_is_gone_is_unavailable(
+    run: Run, connect: Connect, postgres_url: str, proxy: Proxy
+) -> None:
+    database = connect(proxy.url(database_name(postgres_url)))
+    run(database.run(store.ping))
+    proxy.refuse()
+    with pytest.raises(DatabaseUnavailable):
+        run(database.run(Dying(proxy, 1)))
+    proxy.accept()
+    assert run(database.run(query("SELECT 1"))) == 1
+
+
+def test_a_server_that_may_only_be_read_is_unavailable(
+    run: Run, connect: Connect, postgres_url: str, rows_of: RowsOf
+) -> None:
+    """So it is on a replica that has not been promoted yet."""
+    run(connect(postgres_url).run(store.ping))
+    rows_of(postgres_url, f"ALTER DATABASE {database_name(postgres_url)} SET default_transaction_read_only = on")
+    database = connect(postgres_url)
+
+    with pytest.raises(DatabaseUnavailable):
+        run(database.run(store.ensure_user, "ada", None, None))
 
 
 def test_a_server_that_is_not_there_yet_is_used_when_it_comes(

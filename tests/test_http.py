@@ -63,6 +63,7 @@ def test_the_probes_answer_without_a_token(client: TestClient, path: str, body: 
     [
         *["/", "/api", "/tasks", "/health/", "/ready/now", "/docs/", "//api/tasks", "/API/tasks"],
         *["/api/", "/api/nothing", "/api/tasks//", "/api//tasks", "/api/tasks/1/incomplete", "/api/tasks/1/complete/2"],
+        *["/health%0A", "/api/tasks%0A", "/api/tasks/1/complete%0A"],
     ],
 )
 def test_an_unknown_address_is_not_found(ada: TestClient, path: str) -> None:

@@ -195,7 +195,7 @@ def test_a_stop_lets_requests_in_flight_finish(postgres_url: str, proxy: Proxy, 
 
     with backend(proxy.url(database_name(postgres_url))) as (process, api):
         answers = asyncio.run(create(api, process.pid))
-        process.terminate()
+        assert process.terminate() == 0
         assert "Application shutdown complete" in process.output()
 
     assert [answer.status_code for answer in answers] == [201] * 4
