@@ -73,7 +73,8 @@ class Connection:
         cursor = self._connection.cursor()
         cursor.execute(sql, values)
         self._waiter = self._loop.create_future()
-        if len(cursor.query) > SENT_AT_ONCE:
+        # Or libpq met the end of the connection while it sent, closed the socket, and has yet to say so.
+        if len(cursor.query) > SENT_AT_ONCE or self._connection.fileno() != self._socket:
             self._advance()
         try:
             await self._waiter
@@ -115,7 +116,9 @@ class Connection:
             self.close()
             return
         try:
-            state = self._connection.poll()
+            # All that is there: libuv says only once that a connection broke, and then watches it no longer.
+            while (state := self._connection.poll()) == POLL_READ and self._poller.poll(0):
+                pass
         except psycopg2.Error as error:
             if self.closed:
                 self._unwatch()
@@ -155,16 +158,16 @@ class Pool:
 
     async def take(self) -> Connection:
         while True:
-            while self._idle:
-                connection = self._idle.pop()
+            if self._idle:
+                connection: Connection | None = self._idle.pop()
+            elif self._open < self._size:
+                return await self._connect_more()
+            else:
+                connection = await self._wait()
+            if connection is not None:
                 if connection.alive:
                     return connection
                 self._discard(connection)
-            if self._open < self._size:
-                return await self._connect_more()
-            given = await self._wait()
-            if given is not None:
-                return given
 
     def give_back(self, connection: Connection) -> None:
         if not connection.settled:
