@@ -41,9 +41,9 @@ def answer(
     return response
 
 
-def header(description: str, example: str | int, **schema: Any) -> Object:
+def header(description: str, example: str | int, required: bool = True, **schema: Any) -> Object:
     kind = "integer" if isinstance(example, int) else "string"
-    return {"description": description, "schema": {"type": kind, **schema}, "example": example}
+    return {"description": description, "required": required, "schema": {"type": kind, **schema}, "example": example}
 
 
 _WITH_ORIGIN = "Sent when the request's `Origin` is allowed."
@@ -53,15 +53,16 @@ HEADERS_OF_ALL = {
     "Cache-Control": header("Nothing is to be kept.", "no-store"),
     "X-Content-Type-Options": header("Nothing is to be guessed.", "nosniff"),
     "Vary": header("Answers differ by `Origin`.", "Origin"),
-    "Access-Control-Allow-Origin": header(_WITH_ORIGIN, "http://localhost:3000"),
-    "Access-Control-Allow-Credentials": header(_WITH_ORIGIN, "true"),
-    "Access-Control-Expose-Headers": header(_WITH_ORIGIN, "Link, Location"),
+    "Access-Control-Allow-Origin": header(_WITH_ORIGIN, "http://localhost:3000", required=False),
+    "Access-Control-Allow-Credentials": header(_WITH_ORIGIN, "true", required=False),
+    "Access-Control-Expose-Headers": header(_WITH_ORIGIN, "Link, Location", required=False),
 }
 HEADERS = HEADERS_OF_ALL | {
     "Location": header("The address of the new task.", "/api/tasks/1"),
     "Link": header(
         'RFC 8288; `rel="next"` is the address of the next page. Absent from the last one.',
         '</api/tasks?limit=1&cursor=WyJjcmVhdGVkIiwi>; rel="next"',
+        required=False,
     ),
     "Retry-After": header("Seconds after which to try again.", 1, minimum=0),
     "WWW-Authenticate": header(
@@ -216,8 +217,9 @@ _PATH_ID = {
 _REQUEST_ID = {
     "name": "X-Request-ID",
     "in": "header",
-    "description": "An id of the caller's for the log, and for the answer. Any other form than this one is replaced.",
-    "schema": {"type": "string", "pattern": "^[A-Za-z0-9._-]{1,128}$"},
+    "description": "An id of the caller's for the log, and for the answer: 1 to 128 of `A-Z a-z 0-9 . _ -`. "
+    "Any other is replaced by one of the server's.",
+    "schema": {"type": "string"},
 }
 
 

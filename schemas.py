@@ -59,6 +59,9 @@ def _timestamp(value: datetime) -> str:
     return value.astimezone(UTC).isoformat(timespec="microseconds").removesuffix("+00:00") + "Z"
 
 
+# What trimming takes away: Unicode's White_Space, which is not quite `\s` of ECMA 262 (U+0085, U+FEFF).
+BLANK = r"\t-\r \u0085\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"
+
 # The patterns are only for the OpenAPI document; the validators above have better messages.
 Title = Annotated[
     str,
@@ -66,7 +69,7 @@ Title = Annotated[
     AfterValidator(_storable),
     Field(
         description="Trimmed at both ends, and then not blank.",
-        json_schema_extra={"pattern": r"^[^\u0000]*[^\s\u0000][^\u0000]*$"},
+        json_schema_extra={"pattern": rf"^[^\u0000]*[^{BLANK}\u0000][^\u0000]*$"},
     ),
 ]
 Description = Annotated[

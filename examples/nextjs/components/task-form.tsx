@@ -1,0 +1,88 @@
+import { type FormEvent, type ReactNode, useEffect, useRef } from "react";
+import { ApiError, type Task } from "@/lib/api";
+import { messageOf } from "@/lib/tasks";
+import { Field } from "./field";
+
+export type TaskValues = Pick<Task, "title" | "description" | "due_date">;
+
+type Props = {
+  label: string;
+  initial?: TaskValues;
+  error: Error | null;
+  isCompact?: boolean;
+  isFocused?: boolean;
+  onSubmit: (values: TaskValues, form: HTMLFormElement) => void;
+  onCancel?: () => void;
+  children: ReactNode;
+};
+
+/** Title, description and due date, for a new task and for an old one. `children` are the buttons. */
+export function TaskForm({ label, initial, error, isCompact, isFocused, onSubmit, onCancel, children }: Props) {
+  const form = useRef<HTMLFormElement>(null);
+  const fields = error instanceof ApiError ? error.fields : {};
+  const isElsewhere = error && !["title", "description", "due_date"].some((name) => name in fields);
+
+  useEffect(() => {
+    if (isFocused) form.current?.querySelector("input")?.focus();
+  }, [isFocused]);
+  useEffect(() => {
+    if (error) form.current?.querySelector<HTMLElement>("[aria-invalid]")?.focus();
+  }, [error]);
+
+  function submit(event: FormEvent<HTMLFormElement>) {
+    event.preventDefault();
+    const data = new FormData(event.currentTarget);
+    const value = (name: string) => String(data.get(name) ?? "");
+    const values = {
+      title: value("title"),
+      description: value("description") || null,
+      due_date: value("due_date") || null,
+    };
+    onSubmit(values, event.currentTarget);
+  }
+
+  const details = (
+    <>
+      <Field
+        label="Description"
+        hint="optional"
+        name="description"
+        rows={2}
+        defaultValue={initial?.description ?? ""}
+        error={fields.description}
+      />
+      <Field
+        label="Due date"
+        hint="optional"
+        name="due_date"
+        type="date"
+        defaultValue={initial?.due_date ?? ""}
+        error={fields.due_date}
+      />
+    </>
+  );
+
+  return (
+    <form
+      ref={form}
+      className="task-form"
+      aria-label={label}
+      onSubmit={submit}
+      onKeyDown={(event) => event.key === "Escape" && onCancel?.()}
+    >
+      <Field label="Title" name="title" defaultValue={initial?.title} error={fields.title} autoComplete="off" required />
+      {isCompact ? (
+        <details open={"description" in fields || "due_date" in fields || undefined}>
+          <summary>Description and due date</summary>
+          <div className="details">{details}</div>
+        </details>
+      ) : (
+        <div className="details">{details}</div>
+      )}
+      <p role="alert" className="alert" hidden={!isElsewhere}>
+        {isElsewhere && messageOf(error)}
+      </p>
+      <div className="buttons">{children}</div>
+    </form>
+  );
+}

@@ -1,0 +1,101 @@
+import { useRef, useState } from "react";
+import { flushSync } from "react-dom";
+import { ApiError, type Task } from "@/lib/api";
+import { messageOf, useDeleteTask, useUpdateTask } from "@/lib/tasks";
+import { DeleteDialog } from "./delete-dialog";
+import { DueDate } from "./due-date";
+import { TaskForm, type TaskValues } from "./task-form";
+
+export type Notify = (text: string, kind?: "done" | "failed") => void;
+
+/** Stable, because React calls it again for a new function. The cleanup runs just before the element is removed. */
+const handOnFocus = (item: HTMLElement | null) => () => {
+  if (item?.contains(document.activeElement)) document.getElementById("tasks")?.focus();
+};
+
+export function TaskItem({ task, notify }: { task: Task; notify: Notify }) {
+  const [isEditing, setEditing] = useState(false);
+  const editButton = useRef<HTMLButtonElement>(null);
+  const dialog = useRef<HTMLDialogElement>(null);
+  const toggle = useUpdateTask(task.id);
+  const edit = useUpdateTask(task.id);
+  const remove = useDeleteTask(task.id);
+
+  if (remove.isPending || remove.isSuccess) return null;
+  const shown = { ...task, ...(edit.isPending && edit.variables), ...(toggle.isPending && toggle.variables) };
+
+  function closeForm() {
+    flushSync(() => setEditing(false));
+    editButton.current?.focus();
+  }
+
+  function cancel() {
+    edit.reset();
+    closeForm();
+  }
+
+  // Promises and not callbacks of `mutate`: those are dropped when the task has left the list by then.
+  async function save(values: TaskValues) {
+    closeForm();
+    try {
+      await edit.mutateAsync(values);
+      notify(`Saved “${values.title.trim()}”.`);
+    } catch (error) {
+      const isGone = error instanceof ApiError && error.status === 404;
+      if (isGone) notify(`“${task.title}” was not saved. ${error.message}`, "failed");
+      // The form says what is wrong, and still has what was typed.
+      else setEditing(true);
+    }
+  }
+
+  const setCompleted = (completed: boolean) =>
+    toggle.mutateAsync({ completed }).then(
+      () => notify(`“${task.title}” is ${completed ? "completed" : "pending"}.`),
+      (error) => notify(`“${task.title}” was not changed. ${messageOf(error)}`, "failed"),
+    );
+
+  const deleteTask = () =>
+    remove.mutateAsync().then(
+      () => notify(`Deleted “${task.title}”.`),
+      (error) => notify(`“${task.title}” was not deleted. ${messageOf(error)}`, "failed"),
+    );
+
+  if (isEditing) {
+    return (
+      <li ref={handOnFocus} className="task editing">
+        <TaskForm
+          label={`Edit ${task.title}`}
+          initial={edit.isError ? { ...task, ...edit.variables } : shown}
+          error={edit.error}
+          isFocused
+          onSubmit={save}
+          onCancel={cancel}
+        >
+          <button className="primary">Save</button>
+          <button type="button" onClick={cancel}>
+            Cancel
+          </button>
+        </TaskForm>
+      </li>
+    );
+  }
+  return (
+    <li ref={handOnFocus} className={shown.completed ? "task completed" : "task"}>
+      <label className="check">
+        <input type="checkbox" checked={shown.completed} onChange={(event) => setCompleted(event.target.checked)} />
+        <span>{shown.title}</span>
+      </label>
+      {shown.description && <p className="description">{shown.description}</p>}
+      {shown.due_date && <DueDate date={shown.due_date} isDone={shown.completed} />}
+      <div className="actions">
+        <button ref={editButton} type="button" aria-label={`Edit ${shown.title}`} onClick={() => setEditing(true)}>
+          Edit
+        </button>
+        <button type="button" aria-label={`Delete ${shown.title}`} onClick={() => dialog.current?.showModal()}>
+          Delete
+        </button>
+      </div>
+      <DeleteDialog ref={dialog} title={shown.title} onDelete={deleteTask} />
+    </li>
+  );
+}

@@ -1,0 +1,128 @@
+import Link from "next/link";
+import { useEffect, useRef, useState } from "react";
+import { ApiError } from "@/lib/api";
+import { messageOf, useAddTask, useTasks } from "@/lib/tasks";
+import { Notice, type NoticeContent } from "./notice";
+import { TaskForm, type TaskValues } from "./task-form";
+import { type Notify, TaskItem } from "./task-item";
+import { Toolbar, useFilter } from "./toolbar";
+
+const EMPTY = {
+  all: { title: "Nothing to do yet", text: "Add your first task above." },
+  pending: { title: "All done", text: "There is no pending task." },
+  completed: { title: "Nothing completed yet", text: "What you tick off is shown here." },
+};
+
+export function TaskList() {
+  const [filter, setFilter] = useFilter();
+  const [notice, setNotice] = useState<NoticeContent>({ text: "", kind: "done" });
+  const list = useRef<HTMLUListElement>(null);
+  const firstNew = useRef<number>(null);
+  const query = useTasks(filter);
+  const add = useAddTask();
+  const tasks = query.data?.pages.flatMap((page) => page.tasks);
+  const notify: Notify = (text, kind = "done") => setNotice({ text, kind });
+
+  async function addTask(values: TaskValues, form: HTMLFormElement) {
+    if (add.isPending) return;
+    try {
+      await add.mutateAsync(values);
+    } catch {
+      return; // The form says what is wrong.
+    }
+    notify(`Added “${values.title.trim()}”.`);
+    form.reset();
+    form.querySelector("input")?.focus();
+  }
+
+  function loadMore() {
+    if (query.isFetchingNextPage) return;
+    firstNew.current = tasks?.length ?? 0;
+    void query.fetchNextPage();
+  }
+
+  // The button may be gone by now, and reading goes on here anyway.
+  useEffect(() => {
+    const item = firstNew.current === null ? undefined : list.current?.children[firstNew.current];
+    if (!item) return;
+    item.querySelector("input")?.focus();
+    firstNew.current = null;
+  }, [tasks?.length]);
+
+  return (
+    <>
+      <section className="card" aria-label="New task">
+        <TaskForm label="Add a task" isCompact error={add.error} onSubmit={addTask}>
+          <button className="primary" aria-disabled={add.isPending}>
+            {add.isPending ? "Adding…" : "Add task"}
+          </button>
+        </TaskForm>
+      </section>
+
+      <section aria-labelledby="tasks" aria-busy={query.isFetching}>
+        <h1 id="tasks" tabIndex={-1}>
+          Your tasks
+        </h1>
+        <Toolbar filter={filter} onChange={setFilter} />
+        {query.error && !query.isFetchNextPageError && <LoadError error={query.error} onRetry={() => query.refetch()} />}
+        {query.isPending && <Skeleton />}
+        {tasks?.length === 0 && <Empty {...EMPTY[filter.status]} />}
+        {tasks && tasks.length > 0 && (
+          <ul ref={list} className={query.isPlaceholderData ? "tasks outdated" : "tasks"}>
+            {tasks.map((task) => (
+              <TaskItem key={task.id} task={task} notify={notify} />
+            ))}
+          </ul>
+        )}
+        {query.isFetchNextPageError && <LoadError error={query.error} onRetry={loadMore} />}
+        {query.hasNextPage && !query.isFetchNextPageError && (
+          <button type="button" className="more" onClick={loadMore} aria-disabled={query.isFetchingNextPage}>
+            {query.isFetchingNextPage ? "Loading…" : "Load more"}
+          </button>
+        )}
+      </section>
+      <Notice {...notice} onDismiss={() => notify("")} />
+    </>
+  );
+}
+
+function LoadError({ error, onRetry }: { error: Error; onRetry: () => void }) {
+  const hasToSignIn = error instanceof ApiError && error.status === 401;
+  return (
+    <div className="alert" role="alert">
+      <p>Your tasks could not be loaded. {messageOf(error)}</p>
+      <div className="buttons">
+        {hasToSignIn && (
+          <Link href="/sign-in" prefetch={false}>
+            Sign in
+          </Link>
+        )}
+        <button type="button" onClick={onRetry}>
+          Try again
+        </button>
+      </div>
+    </div>
+  );
+}
+
+function Empty({ title, text }: { title: string; text: string }) {
+  return (
+    <div className="empty">
+      <h2>{title}</h2>
+      <p className="muted">{text}</p>
+    </div>
+  );
+}
+
+function Skeleton() {
+  return (
+    <div role="status">
+      <span className="hidden">Loading your tasks…</span>
+      <div className="tasks" aria-hidden="true">
+        <div className="task skeleton" />
+        <div className="task skeleton" />
+        <div className="task skeleton" />
+      </div>
+    </div>
+  );
+}
