@@ -4,7 +4,7 @@ import asyncio
 import random
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass
 from typing import Any
@@ -45,9 +45,9 @@ class Person:
     A task on which a write failed is left alone from then on: it may or may not have happened.
     """
 
-    def __init__(self, name: str, api: str, log: "Load") -> None:
+    def __init__(self, name: str, api: str, log: "Load", headers: Mapping[str, str]) -> None:
         self.name, self._log = name, log
-        self._client = Client(api, bearer(token_of(name)))
+        self._client = Client(api, {**bearer(token_of(name)), **headers})
         self._random = random.Random(name)  # noqa: S311 - the same mix in every run
         self._count = 0
         self.known: dict[int, Task] = {}
@@ -165,14 +165,14 @@ def _same(stored: Task | None, task: Task | None) -> bool:
 class Load:
     """Many people at once, and what became of all their requests."""
 
-    def __init__(self, api: str, people: int = PEOPLE, *, name: str = "person") -> None:
+    def __init__(self, api: str, people: int = PEOPLE, **headers: str) -> None:
         self.outcomes: list[Outcome] = []
         self.wrong: list[str] = []
         self.lost: list[str] = []
         self.under_way = 0
         self.going = asyncio.Event()
         self.stopping = False
-        self.people = [Person(f"{name}{n}", api, self) for n in range(people)]
+        self.people = [Person(f"person{n}", api, self, headers) for n in range(people)]
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator["Load"]:
@@ -203,9 +203,6 @@ class Load:
 
     def summary(self) -> Counter[tuple[str, int | None]]:
         return Counter((outcome.operation, outcome.status) for outcome in self.outcomes)
-
-    def statuses(self) -> Counter[int | None]:
-        return Counter(None if not outcome.status else outcome.status for outcome in self.outcomes)
 
     def failed(self) -> list[Outcome]:
         return [outcome for outcome in self.outcomes if not outcome.good]
