@@ -93,6 +93,9 @@ class Database:
 
 
 def _is_no_fault_of_ours(error: DBAPIError) -> bool:
+    # SQLite calls everything operational, a statement on a table that is not there too.
+    if getattr(error.orig, "sqlite_errorcode", None) == sqlite3.SQLITE_ERROR:
+        return False
     if isinstance(error, OperationalError | InterfaceError) or error.connection_invalidated:
         return True
     # While it fails over, PostgreSQL may only be read; psycopg2 calls that an internal error.

@@ -1,13 +1,18 @@
-"""The README's commands, run as they stand, give the answers that stand below them."""
+"""The README's commands, run as they stand, give the answers that stand below them, and its messages are real."""
 
 import re
 import shutil
 import subprocess
+import time
 from pathlib import Path
 
+from starlette.testclient import TestClient
+
+from app import create_app
+from settings import Settings
 from tests.backend import ROOT, backend
 from tests.conftest import missing
-from tests.tokens import token_of
+from tests.tokens import SECRET, SigningKey, bearer, claims, key_server, sign, token_of
 
 BLOCK = re.compile(r"```sh\n((?:(?!```).)+)```\n\n```(?:json)?\n(.+?)```", re.S)
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z")
@@ -30,3 +35,34 @@ def test_the_examples_answer_what_the_readme_says(tmp_path: Path) -> None:
 
     assert len(examples) >= 10
     assert got == told
+
+
+def test_what_can_go_wrong_is_answered_in_those_words(tmp_path: Path) -> None:
+    """Each message of the table, from a request that goes wrong in that way."""
+    table = (ROOT / "README.md").read_text().partition("### What can go wrong")[2].partition("\n## ")[0]
+    written = set(re.findall(r"(\d{3}) `([^`]+)`", table))
+    ours, other, now = SigningKey("EdDSA", "ours"), SigningKey("EdDSA", "other"), int(time.time())
+    tokens = [
+        ours.sign(claims(iss="http://127.0.0.1:3000")),
+        "undefined",
+        sign({"email": "ada@example.com", "exp": now + 60}),
+        sign(claims(), secret="x" * 32),
+        other.sign(claims()),
+        token_of("ada", exp=now - 60),
+        token_of("ada", nbf=now + 60),
+    ]
+    answers = []
+    with key_server(ours) as keys:
+        settings = Settings(secret=SECRET, database_url=f"sqlite:///{tmp_path}/todo.db", jwks_url=keys.url)
+        with TestClient(create_app(settings)) as client:
+            answers += [
+                client.get("/api/tasks"),
+                *(client.get("/api/tasks", headers=bearer(token)) for token in tokens),
+            ]
+            stranger = {"Origin": "http://localhost:3001", "Access-Control-Request-Method": "GET"}
+            answers.append(client.options("/api/tasks", headers=stranger))
+    away = Settings(secret=SECRET, database_url="postgresql://127.0.0.1:9/todo", jwks_url="http://127.0.0.1:9/jwks")
+    with TestClient(create_app(away)) as client:
+        answers += [client.get("/api/tasks", headers=bearer(token)) for token in (token_of("ada"), ours.sign(claims()))]
+
+    assert {(str(answer.status_code), answer.json()["detail"]) for answer in answers} == written

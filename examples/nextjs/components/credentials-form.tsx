@@ -55,7 +55,8 @@ export function CredentialsForm({ mode }: { mode: keyof typeof TEXTS }) {
       <Brand />
       <div className="card">
         <h1>{text.title}</h1>
-        <form className="stack" onSubmit={submit}>
+        {/* Sent before React has taken over, a password must not end up in the address. */}
+        <form method="post" className="stack" onSubmit={submit}>
           {isNew && <Field label="Name" name="name" autoComplete="name" required />}
           <Field label="Email" name="email" type="email" autoComplete="email" required />
           <Field

@@ -20,15 +20,20 @@ export function TaskList() {
   const firstNew = useRef<number>(null);
   const query = useTasks(filter);
   const add = useAddTask();
+  // `isPending` comes a render too late for the second click of a double click.
+  const isAdding = useRef(false);
   const tasks = query.data?.pages.flatMap((page) => page.tasks);
   const notify: Notify = (text, kind = "done") => setNotice({ text, kind });
 
   async function addTask(values: TaskValues, form: HTMLFormElement) {
-    if (add.isPending) return;
+    if (isAdding.current) return;
+    isAdding.current = true;
     try {
       await add.mutateAsync(values);
     } catch {
       return; // The form says what is wrong.
+    } finally {
+      isAdding.current = false;
     }
     notify(`Added “${values.title.trim()}”.`);
     form.reset();

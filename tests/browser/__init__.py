@@ -1,0 +1,1 @@
+"""Real Chromium, driven by scripts of this folder."""

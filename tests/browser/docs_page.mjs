@@ -1,0 +1,77 @@
+// /docs in a browser, with the viewer's files from its package in the place of the CDN. TAMPERED=1 changes the script.
+import assert from "node:assert/strict";
+import { readFile } from "node:fs/promises";
+import { basename } from "node:path";
+import { screenshot, story } from "./story.mjs";
+
+const { API, TOKEN, CDN, TAMPERED } = process.env;
+const TYPES = { js: "text/javascript", css: "text/css" };
+
+async function fromPackage(address) {
+  const name = basename(address);
+  const file = await readFile(new URL(import.meta.resolve(`swagger-ui-dist/${name}`)));
+  if (TAMPERED && name.endsWith(".js")) file[file.length - 1] ^= 1;
+  return { body: file, headers: { "Access-Control-Allow-Origin": "*", "Content-Type": TYPES[name.split(".").pop()] } };
+}
+
+/** Serve what the CDN has; refuse, and list, whatever else is not the API's own. */
+async function isolate(page) {
+  const strangers = [];
+  await page.route("**/*", async (route) => {
+    const address = route.request().url();
+    if (address.startsWith(`${API}/`)) return route.continue();
+    if (address.startsWith(CDN)) return route.fulfill(await fromPackage(address));
+    strangers.push(address);
+    return route.abort();
+  });
+  return strangers;
+}
+
+async function execute(page, operation, status) {
+  const block = page.locator(`#operations-tasks-${operation}`);
+  await block.locator(".opblock-summary-control").click();
+  await block.getByRole("button", { name: "Execute" }).click();
+  const answer = block.locator(".live-responses-table .response").first();
+  await answer.locator(".response-col_status", { hasText: status }).waitFor();
+  return JSON.parse(await answer.locator(".microlight").first().textContent());
+}
+
+async function tryOut(page, step) {
+  step("authorize");
+  await page.getByRole("button", { name: "Authorize" }).click();
+  const dialog = page.locator(".modal-ux");
+  await dialog.getByRole("textbox").fill(TOKEN);
+  await dialog.getByRole("button", { name: "Apply credentials" }).click();
+  await dialog.getByRole("button", { name: "Close", exact: true }).click();
+
+  step("GET /api/tasks");
+  assert.deepEqual(await execute(page, "list_tasks", "200"), []);
+
+  step("POST /api/tasks");
+  const task = await execute(page, "create_task", "201");
+  assert.equal(task.title, "Buy milk");
+  await screenshot(page, "docs");
+
+  step("GET /api/tasks again");
+  await page.locator("#operations-tasks-list_tasks").getByRole("button", { name: "Clear" }).click();
+  await page.locator("#operations-tasks-list_tasks .opblock-summary-control").click();
+  assert.deepEqual(await execute(page, "list_tasks", "200"), [task]);
+  assert.deepEqual(page.complaints, []);
+}
+
+async function staysWithItsFallback(page, step) {
+  step("the changed script is refused");
+  await page.getByText("The viewer could not be loaded.").waitFor();
+  await page.getByRole("link", { name: "openapi.json" }).waitFor();
+  assert.equal(await page.evaluate("typeof SwaggerUIBundle"), "undefined");
+  assert.ok(page.complaints.some((text) => text.includes("'integrity' attribute")), page.complaints.join("\n"));
+}
+
+await story(async ({ open, step }) => {
+  const page = await open();
+  const strangers = await isolate(page);
+  step("open /docs");
+  await page.goto(`${API}/docs`);
+  await (TAMPERED ? staysWithItsFallback : tryOut)(page, step);
+  assert.deepEqual(strangers, []);
+});

@@ -1,0 +1,88 @@
+"""The example frontend, built once for each state of its sources, and the API beside it."""
+
+import hashlib
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from tests.backend import ROOT, UVICORN
+from tests.browser.npm import alone_in, install
+from tests.servers import Process, answers, free_port, serve
+from tests.tokens import SECRET
+
+FOLDER = ROOT / "examples" / "nextjs"
+# What npm and Next.js make, and what a developer keeps there.
+MADE = ("node_modules", ".next", "next-env.d.ts", "*.tsbuildinfo", ".env*", "*.db*")
+
+
+def sources() -> Iterator[Path]:
+    for path in sorted(FOLDER.rglob("*")):
+        parts = path.relative_to(FOLDER).parts
+        if path.is_file() and not any(Path(part).match(pattern) for part in parts for pattern in MADE):
+            yield path
+
+
+def build() -> None:
+    """What `npm run build` does, unless it has been done for exactly these sources."""
+    install(FOLDER)
+    stamp = FOLDER / ".next" / "sources"
+    with alone_in(FOLDER):
+        digest = hashlib.sha256(b"".join(path.read_bytes() for path in sources())).hexdigest()
+        if not stamp.exists() or stamp.read_text() != digest:
+            done = subprocess.run(["npm", "run", "build"], cwd=FOLDER, timeout=300, capture_output=True, text=True)
+            assert done.returncode == 0, done.stdout + done.stderr
+            stamp.write_text(digest)
+
+
+@contextmanager
+def frontend(address: str, api: str, **environment: str) -> Iterator[Process]:
+    """Serve it at this address of this machine."""
+    build()
+    variables = {
+        "NODE_ENV": "production",
+        "NEXT_TELEMETRY_DISABLED": "1",
+        "BETTER_AUTH_SECRET": SECRET,
+        "BETTER_AUTH_URL": address,
+        "API_URL": api,
+        # Everybody signs up from one address here.
+        "AUTH_RATE_LIMIT": "off",
+        **environment,
+    }
+    command = ["node_modules/.bin/next", "start", "--hostname", "127.0.0.1", "--port", address.rpartition(":")[2]]
+    with serve(command, variables, f"{address}/sign-in", cwd=FOLDER) as process:
+        yield process
+
+
+class Api:
+    """The backend at one address, across stops and starts."""
+
+    def __init__(self, database_url: str, frontend: str) -> None:
+        self.port = free_port()
+        self.address = f"http://127.0.0.1:{self.port}"
+        self._environment = {
+            "BETTER_AUTH_SECRET": SECRET,
+            "BETTER_AUTH_URL": frontend,
+            "DATABASE_URL": database_url,
+        }
+        self._process: Process | None = None
+
+    def start(self) -> None:
+        command = [*UVICORN, "--port", str(self.port), "main:app"]
+        self._process = Process(command, self._environment, cwd=ROOT)
+        self._process.wait_until(lambda: answers(f"{self.address}/health"))
+
+    def stop(self) -> None:
+        if self._process:
+            self._process.terminate()
+
+    def restart(self) -> None:
+        self.stop()
+        self.start()
+
+    def __enter__(self) -> "Api":
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
