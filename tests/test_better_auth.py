@@ -1,18 +1,18 @@
 """The main job on real input: people sign up at a real Better Auth, and its tokens work here unchanged."""
 
-import fcntl
-import shutil
-import subprocess
+import re
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import httpx2
+import jwt
 import pytest
 
-from tests.backend import backend
-from tests.conftest import RowsOf, missing
+from tests.backend import ROOT, backend
+from tests.browser.npm import install
+from tests.conftest import RowsOf
 from tests.servers import free_port, serve
 from tests.tokens import SECRET, bearer
 
@@ -22,17 +22,7 @@ PASSWORD = "correct horse battery staple"
 
 @pytest.fixture(scope="session")
 def better_auth_packages() -> Path:
-    """The server's npm packages, installed once for each version of its package.json."""
-    if not shutil.which("npm"):
-        missing("npm (Node.js 20 or newer)")
-    wanted, stamp = (FOLDER / "package.json").read_text(), FOLDER / "node_modules" / ".installed"
-    # Several pytest processes may come here at once.
-    with (FOLDER / "package.json").open() as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not stamp.exists() or stamp.read_text() != wanted:
-            install = ["npm", "install", "--no-package-lock", "--no-audit", "--no-fund", "--loglevel=error"]
-            subprocess.run(install, cwd=FOLDER, check=True, timeout=300)
-            stamp.write_text(wanted)
+    install(FOLDER)
     return FOLDER
 
 
@@ -147,3 +137,30 @@ def test_tokens_of_another_better_auth_are_refused(better_auth: str, tmp_path: P
 
     assert refused.status_code == 401
     assert refused.json() == {"detail": f"The token was issued by {better_auth}, but {elsewhere} is expected."}
+
+
+CONFIGURATIONS = re.findall(r"```ts\n(import \{ betterAuth \}.+?)```", (ROOT / "README.md").read_text(), re.S)
+
+SERVER = """
+import { createServer } from "node:http";
+import { toNodeHandler } from "better-auth/node";
+createServer(toNodeHandler(auth)).listen(Number(process.env.PORT), "127.0.0.1");
+"""
+
+
+@pytest.mark.parametrize("configuration", CONFIGURATIONS, ids=["key pair", "shared secret"])
+def test_the_configurations_of_the_readme_work(configuration: str, better_auth_packages: Path, tmp_path: Path) -> None:
+    """Word for word; without a database, Better Auth keeps people in memory."""
+    (tmp_path / "node_modules").symlink_to(better_auth_packages / "node_modules")
+    (tmp_path / "auth.mjs").write_text(configuration + SERVER)
+    address = f"http://127.0.0.1:{free_port()}"
+    port = address.rpartition(":")[2]
+    environment = {"PORT": port, "BETTER_AUTH_SECRET": SECRET, "BETTER_AUTH_URL": address}
+    with (
+        serve(["node", "auth.mjs"], environment, f"{address}/api/auth/ok", cwd=tmp_path),
+        backend(f"sqlite:///{tmp_path}/todo.db", BETTER_AUTH_URL=address) as (_, api),
+    ):
+        ada = Person(address, "Ada")
+        assert ada.call(api, "POST", "/api/tasks", {"title": "Buy milk"}).status_code == 201
+        assert jwt.get_unverified_header(ada.token())["alg"] == ("HS256" if "sign:" in configuration else "EdDSA")
+        ada.auth.close()

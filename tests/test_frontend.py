@@ -1,13 +1,18 @@
 """Frontends in a real browser: the example app on Better Auth, and one that knows the plain contract alone."""
 
 import json
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from tests.backend import backend
-from tests.browser.example import Api, frontend
+from tests.browser.example import FOLDER, Api, frontend, npm_run
+from tests.browser.npm import alone_in, install
 from tests.browser.stories import chromium, play
 from tests.conftest import RowsOf, database_name
+from tests.documented import DOCUMENT
 from tests.proxy import Proxy
 from tests.servers import free_port
 from tests.tokens import token_of
@@ -63,3 +68,20 @@ def test_plain_fetch(tmp_path: Path) -> None:
     with backend(f"sqlite:///{tmp_path}/todo.db", BETTER_AUTH_URL=frontend) as (_, api):
         token = token_of("ada", iss=frontend, aud=frontend)
         play("plain_fetch.mjs", tmp_path, API=api, FRONTEND=frontend, STRANGER=stranger, TOKEN=token)
+
+
+@pytest.mark.parametrize("check", ["lint", "typecheck"])
+def test_the_example_passes_its_own_checks(check: str) -> None:
+    install(FOLDER)
+    with alone_in(FOLDER):
+        npm_run(check)
+
+
+def test_the_types_of_the_example_are_those_of_the_document(tmp_path: Path) -> None:
+    """`npm run types` would change nothing."""
+    install(FOLDER)
+    document, types = tmp_path / "openapi.json", tmp_path / "api-schema.d.ts"
+    document.write_text(json.dumps(DOCUMENT))
+    program = FOLDER / "node_modules/.bin/openapi-typescript"
+    subprocess.run([program, document, "--output", types], check=True, capture_output=True, timeout=60)
+    assert types.read_text() == (FOLDER / "lib" / "api-schema.d.ts").read_text()

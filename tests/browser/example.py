@@ -23,6 +23,12 @@ def sources() -> Iterator[Path]:
             yield path
 
 
+def npm_run(script: str) -> None:
+    """One of the example's own scripts; call it with `alone_in(FOLDER)`."""
+    done = subprocess.run(["npm", "run", script], cwd=FOLDER, timeout=300, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
 def build() -> None:
     """What `npm run build` does, unless it has been done for exactly these sources."""
     install(FOLDER)
@@ -30,8 +36,7 @@ def build() -> None:
     with alone_in(FOLDER):
         digest = hashlib.sha256(b"".join(path.read_bytes() for path in sources())).hexdigest()
         if not stamp.exists() or stamp.read_text() != digest:
-            done = subprocess.run(["npm", "run", "build"], cwd=FOLDER, timeout=300, capture_output=True, text=True)
-            assert done.returncode == 0, done.stdout + done.stderr
+            npm_run("build")
             stamp.write_text(digest)
 
 

@@ -24,7 +24,7 @@ def install(folder: Path) -> None:
     """Install what the folder's package.json names, once for each version of it."""
     if not shutil.which("npm"):
         missing("npm (Node.js 20 or newer)")
-    wanted, stamp = (folder / "package.json").read_text(), folder / "node_modules" / ".installed"
+    wanted, stamp = (folder / "package.json").read_text(), folder / "node_modules" / ".installed-for-tests"
     with alone_in(folder):
         if not stamp.exists() or stamp.read_text() != wanted:
             subprocess.run(INSTALL, cwd=folder, check=True, timeout=300)
