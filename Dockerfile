@@ -20,4 +20,4 @@ HEALTHCHECK --interval=10s --timeout=5s --start-period=10s --retries=3 \
 
 # exec, so that uvicorn itself gets the signal to stop. It reads WEB_CONCURRENCY (how many workers) and
 # FORWARDED_ALLOW_IPS (whose X-Forwarded-* headers to believe) from the environment.
-CMD ["sh", "-c", "python -m settings && exec uvicorn main:app --host 0.0.0.0 --port ${PORT:-8000} --proxy-headers --timeout-graceful-shutdown 20 --no-access-log --no-server-header"]
+CMD ["sh", "-c", "python -m settings && exec uvicorn main:app --host 0.0.0.0 --port ${PORT:-8000} --proxy-headers --timeout-graceful-shutdown 20 --no-access-log --no-server-header --http http1:BoundedHttp --ws none"]

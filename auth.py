@@ -1,10 +1,13 @@
 """Bearer token → user: the `AuthenticationBackend` of the API, and the verifier of Better Auth's JSON Web Tokens."""
 
+import json
+import re
 import time
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import jwt
+from jwt.utils import base64url_decode
 from starlette.authentication import AuthCredentials, AuthenticationBackend, AuthenticationError, BaseUser
 from starlette.requests import HTTPConnection
 
@@ -20,6 +23,9 @@ MAXIMUM_SUBJECT = 255
 # RFC 5321, section 4.5.3.1: 64 for the local part, 255 for the domain, and the @.
 MAXIMUM_EMAIL = 320
 MAXIMUM_NAME = 1000
+
+# RFC 7515, sections 2 and 3.1: base64url without padding, which PyJWT would take too.
+COMPACT = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]*\.[A-Za-z0-9_-]*", re.ASCII)
 
 # Verified tokens that a process remembers.
 REMEMBERED_TOKENS = 4096
@@ -148,9 +154,26 @@ def _read_header(token: str) -> dict[str, Any]:
     if len(token) > MAXIMUM_TOKEN:
         raise Refused(f"The token is longer than {MAXIMUM_TOKEN} characters.")
     try:
-        return jwt.get_unverified_header(token)
-    except (jwt.PyJWTError, ValueError):
+        if not COMPACT.fullmatch(token):
+            raise ValueError("another serialisation")
+        header = jwt.get_unverified_header(token)
+        _check_names(token, 0)
+        # RFC 7515, section 4.1.11. PyJWT understands b64 (RFC 7797), and takes any value of it.
+        if "crit" in header or "b64" in header:
+            raise ValueError("an extension")
+    except (jwt.PyJWTError, ValueError, RecursionError):
         raise Refused("The token is no JSON Web Token.") from None
+    return header
+
+
+def _check_names(token: str, part: int) -> None:
+    """Raises `ValueError` when a name comes twice in an object: of its values, others may believe the first."""
+
+    def check(members: list[tuple[str, Any]]) -> None:
+        if len({name for name, _ in members}) < len(members):
+            raise ValueError("a name comes twice")
+
+    json.loads(base64url_decode(token.split(".")[part]), object_pairs_hook=check)
 
 
 def _decode(token: str, key: Any, algorithm: str) -> dict[str, Any]:
@@ -163,6 +186,7 @@ def _decode(token: str, key: Any, algorithm: str) -> dict[str, Any]:
             leeway=LEEWAY,
             options={"require": ["exp"], "verify_aud": False, "verify_iss": False, "verify_sub": False},
         )
+        _check_names(token, 1)
     except jwt.ExpiredSignatureError:
         raise Refused("The token has expired; get a new one.") from None
     except jwt.ImmatureSignatureError:

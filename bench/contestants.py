@@ -40,7 +40,21 @@ def _node(name: str, title: str, *packages: str) -> Contestant:
 
 
 # Flags as in the Procfile, without those for a proxy in front.
-SERVE_OURS = [sys.executable, "-m", "uvicorn", "main:app", "--host", "127.0.0.1", "--port", "{port}", "--no-access-log"]
+SERVE_OURS = [
+    sys.executable,
+    "-m",
+    "uvicorn",
+    "main:app",
+    "--host",
+    "127.0.0.1",
+    "--port",
+    "{port}",
+    "--no-access-log",
+    "--http",
+    "http1:BoundedHttp",
+    "--ws",
+    "none",
+]
 OURS_PACKAGES = ["starlette", "sqlmodel", "sqlalchemy", "psycopg2-binary", "uvicorn", "pydantic", "PyJWT"]
 
 OURS = Contestant("ours", "Ours", SERVE_OURS, ROOT, OURS_PACKAGES)

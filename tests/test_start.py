@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -36,6 +37,15 @@ def test_uvicorn_finds_the_app_by_both_names(target: str, tmp_path: Path) -> Non
         assert httpx2.get(f"{api}/api/tasks", headers=ADA).json() == []
 
 
+@pytest.fixture
+def terminate() -> Iterator[None]:
+    """Put back what SIGTERM does."""
+    before = signal.getsignal(signal.SIGTERM)
+    yield
+    signal.signal(signal.SIGTERM, before)
+
+
+@pytest.mark.usefixtures("terminate")
 def test_the_app_is_made_from_the_environment_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("BETTER_AUTH_SECRET", SECRET)
     monkeypatch.setenv("DATABASE_URL", f"sqlite:///{tmp_path}/todo.db")
@@ -46,6 +56,23 @@ def test_the_app_is_made_from_the_environment_once(tmp_path: Path, monkeypatch: 
 
     with TestClient(made, headers=ADA) as client:
         assert client.get("/api/tasks").json() == []
+
+
+@pytest.mark.usefixtures("terminate")
+def test_a_lone_server_ends_with_0(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And one that has a plan of its own for SIGTERM keeps it."""
+    monkeypatch.setenv("BETTER_AUTH_SECRET", SECRET)
+    monkeypatch.setenv("DATABASE_URL", f"sqlite:///{tmp_path}/todo.db")
+    for plan in (signal.SIG_IGN, signal.SIG_DFL):
+        signal.signal(signal.SIGTERM, plan)
+        monkeypatch.delitem(vars(app), "app", raising=False)
+        monkeypatch.delitem(sys.modules, "main", raising=False)
+        importlib.import_module("main")
+        assert (signal.getsignal(signal.SIGTERM) is plan) == (plan is signal.SIG_IGN)
+    monkeypatch.delitem(vars(app), "app")
+
+    with pytest.raises(SystemExit, match=r"^0$"):
+        signal.raise_signal(signal.SIGTERM)
 
 
 def test_the_release_creates_the_tables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rows_of: RowsOf) -> None:
