@@ -36,8 +36,8 @@ def test_a_worker_that_is_killed_loses_nothing_acknowledged(server: Postgres, da
 
     with workers(server.url(database)) as (process, api):
         load = asyncio.run(story(api, process))
-    # Those that the killed worker had at hand.
-    assert {outcome.status for outcome in load.failed()} == {None}
+    # At most those that the killed worker had at hand.
+    assert {outcome.status for outcome in load.failed()} <= {None}
     assert load.compare(server.execute(database, STORED)) == []
 
 
