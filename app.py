@@ -22,7 +22,7 @@ from starlette.routing import Match, Mount, Route, Router
 import store
 from auth import JWTBackend, TokenVerifier
 from database import Database, DatabaseUnavailable
-from docs import docs_page
+from docs import docs
 from errors import HANDLERS, http_exception, unauthenticated
 from keys import KeySet
 from middleware import CORS, BodyLimit, RequestLog, Shield, TrailingSlash
@@ -112,10 +112,6 @@ async def ready(request: Request) -> Response:
 
 async def openapi(_: Request) -> Response:
     return json_response(openapi_document())
-
-
-async def docs(_: Request) -> Response:
-    return docs_page()
 
 
 API_ROUTES = [

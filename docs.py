@@ -3,6 +3,7 @@
 import base64
 import hashlib
 
+from starlette.requests import Request
 from starlette.responses import HTMLResponse
 
 # https://swagger.io/docs/open-source-tools/swagger-ui/usage/installation/ (the package swagger-ui-dist).
@@ -58,5 +59,5 @@ POLICY = "; ".join(
 )
 
 
-def docs_page() -> HTMLResponse:
+async def docs(_: Request) -> HTMLResponse:
     return HTMLResponse(PAGE, headers={"Content-Security-Policy": POLICY})

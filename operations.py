@@ -1,0 +1,171 @@
+"""What the OpenAPI document says that neither routes nor schemas can: texts, examples, headers and statuses."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import BaseModel
+
+from schemas import TaskQuery
+
+Object = dict[str, Any]
+
+TASK = {
+    "id": 1,
+    "title": "Buy milk",
+    "description": "Two litres",
+    "completed": False,
+    "due_date": "2026-12-24",
+    "created_at": "2026-11-21T06:00:00.123456Z",
+    "updated_at": "2026-11-21T06:00:02.123456Z",
+}
+
+
+def ref(kind: str, name: str) -> Object:
+    return {"$ref": f"#/components/{kind}/{name}"}
+
+
+def answer(
+    description: str, content: Object | None = None, headers: Iterable[str] = (), media_type: str = "application/json"
+) -> Object:
+    """A response object. Every response has the headers that the middleware gives to each."""
+    response: Object = {
+        "description": description,
+        "headers": {name: ref("headers", name) for name in [*headers, *HEADERS_OF_ALL]},
+    }
+    if content is not None:
+        response["content"] = {media_type: content}
+    return response
+
+
+def header(description: str, example: str | int, required: bool = True, **schema: Any) -> Object:
+    kind = "integer" if isinstance(example, int) else "string"
+    return {"description": description, "required": required, "schema": {"type": kind, **schema}, "example": example}
+
+
+_WITH_ORIGIN = "Sent when the request's `Origin` is allowed."
+
+HEADERS_OF_ALL = {
+    "X-Request-ID": header("The request's id, as in the log of the server.", "0123456789abcdef0123456789abcdef"),
+    "Cache-Control": header("Nothing is to be kept.", "no-store"),
+    "X-Content-Type-Options": header("Nothing is to be guessed.", "nosniff"),
+    "Vary": header("Answers differ by `Origin`.", "Origin"),
+    "Access-Control-Allow-Origin": header(_WITH_ORIGIN, "http://localhost:3000", required=False),
+    "Access-Control-Allow-Credentials": header(_WITH_ORIGIN, "true", required=False),
+    "Access-Control-Expose-Headers": header(_WITH_ORIGIN, "Link, Location", required=False),
+}
+HEADERS = HEADERS_OF_ALL | {
+    "Location": header("The address of the new task.", "/api/tasks/1"),
+    "Link": header(
+        'RFC 8288; `rel="next"` is the address of the next page. Absent from the last one.',
+        '</api/tasks?limit=1&cursor=WyJjcmVhdGVkIiwi>; rel="next"',
+        required=False,
+    ),
+    "Retry-After": header("Seconds after which to try again.", 1, minimum=0),
+    "WWW-Authenticate": header(
+        "RFC 6750, section 3.",
+        'Bearer error="invalid_token", error_description="The token has expired; get a new one."',
+    ),
+    "Content-Security-Policy": header("What the page may load.", "default-src 'none'"),
+}
+
+
+def error(description: str, detail: str, headers: Iterable[str] = (), **members: Any) -> Object:
+    return answer(description, {"schema": ref("schemas", "Error"), "example": {"detail": detail, **members}}, headers)
+
+
+ERRORS = {
+    400: error(
+        "The body is not JSON, not an object or not valid, or the query is not valid.",
+        "title must not be blank.",
+        errors=[{"field": "title", "message": "must not be blank"}],
+    ),
+    401: error(
+        "The token is missing, malformed, expired, forged or meant for somebody else.",
+        "The token has expired; get a new one.",
+        ["WWW-Authenticate"],
+    ),
+    403: error(
+        "The body names another owner.",
+        "The body names another owner (user_id); a task is always its creator's.",
+    ),
+    404: error("There is no such task, or it is somebody else's.", "There is no such task."),
+    413: error("The body is larger than 64 KiB.", "The body is larger than 64 KiB."),
+    500: error("A defect of the server; it has been logged.", "Something is wrong on our side; it has been logged."),
+    503: error(
+        "The database or the key server cannot be reached, or too many requests wait.",
+        "The database cannot be reached at present; try again shortly.",
+        ["Retry-After"],
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Operation:
+    """What is particular to a route. Most errors follow from what it takes."""
+
+    summary: str
+    success: Mapping[int, Object]
+    description: str = ""
+    query: type[BaseModel] | None = None
+    body: str | None = None
+    example: Object | None = None
+    errors: tuple[int, ...] = ()
+
+
+def task(description: str) -> Object:
+    return answer(description, {"schema": ref("schemas", "Task"), "example": TASK})
+
+
+def yes(status: str) -> Object:
+    schema = {"type": "object", "required": ["status"], "properties": {"status": {"const": status}}}
+    return answer("Yes.", {"schema": schema, "example": {"status": status}})
+
+
+# What can be done with a new task.
+LINKS = {
+    name: {"operationId": name, "parameters": {"id": "$response.body#/id"}}
+    for name in ("get_task", "update_task", "toggle_task", "delete_task")
+}
+TASKS = {"schema": {"type": "array", "items": ref("schemas", "Task")}, "example": [TASK]}
+NEW_TASK = {"schema": ref("schemas", "Task"), "example": TASK}
+
+# By the name of the route, which is that of its endpoint.
+OPERATIONS = {
+    "list_tasks": Operation(
+        "List your tasks",
+        {200: answer("The tasks.", TASKS, ["Link"])},
+        "The whole list, or one page of it when `limit` is given.",
+        query=TaskQuery,
+    ),
+    "create_task": Operation(
+        "Add a task",
+        {201: answer("The new task.", NEW_TASK, ["Location"]) | {"links": LINKS}},
+        body="TaskCreate",
+        example={"title": "Buy milk", "description": "Two litres", "due_date": "2026-12-24"},
+    ),
+    "get_task": Operation("Get a task", {200: task("The task.")}),
+    "update_task": Operation(
+        "Change a task",
+        {200: task("The task as it is now.")},
+        "What is left out stays as it is; `null` clears `description` and `due_date`.",
+        body="TaskUpdate",
+        example={"description": "Three litres", "due_date": None},
+    ),
+    "delete_task": Operation("Delete a task", {204: answer("It is gone.")}),
+    "toggle_task": Operation("Complete a task, or take that back", {200: task("The task with `completed` flipped.")}),
+    "health": Operation("Does the process answer?", {200: yes("ok")}),
+    "ready": Operation("Does the database answer too?", {200: yes("ready")}, errors=(503,)),
+    "openapi": Operation("This document", {200: answer("OpenAPI 3.1.", {"schema": {"type": "object"}})}),
+    "docs": Operation(
+        "This document, to read and to try",
+        {
+            200: answer(
+                "A page.",
+                {"schema": {"type": "string"}},
+                ["Content-Security-Policy"],
+                media_type="text/html",
+            )
+        },
+    ),
+}
