@@ -135,7 +135,8 @@ def test_a_file_that_may_only_be_read_serves_reads(tmp_path: Path) -> None:
         assert "Traceback" not in process.output()
 
 
-def test_a_key_server_that_hangs_holds_nobody_else(server: Postgres, database: str) -> None:
+@pytest.mark.parametrize("fault", ["hangs", "is down", "talks nonsense"])
+def test_a_bad_key_server_holds_nobody_else(server: Postgres, database: str, fault: str) -> None:
     """64 people come with keys that only it knows; 32 others go on meanwhile."""
 
     async def story(api: str, pid: int) -> Load:
@@ -147,17 +148,22 @@ def test_a_key_server_that_hangs_holds_nobody_else(server: Postgres, database: s
             threads = family(pid)[0].num_threads()
             strangers = asyncio.gather(*(client.request("GET", "/api/tasks") for client in clients))
             await load.more(500)
-            assert not strangers.done()
+            # They wait, and nobody with them.
+            assert fault != "hangs" or not strangers.done()
             assert family(pid)[0].num_threads() <= threads + 1
             assert {answer.status for answer in await strangers} == {503}
             await load.more(100)
         return load
 
     with key_server() as keys:
-        keys.hold()
-        with backend(server.url(database), JWKS_URL=keys.url, LOG_LEVEL="ERROR") as (process, api):
+        if fault == "hangs":
+            keys.hold()
+        elif fault == "talks nonsense":
+            keys.body = b'{"keys": [{"kty": '
+        url = keys.url if fault != "is down" else f"http://127.0.0.1:{free_port()}/jwks"
+        with backend(server.url(database), JWKS_URL=url, LOG_LEVEL="ERROR") as (process, api):
             load = asyncio.run(story(api, process.pid))
-        assert keys.requests == 1
+        assert keys.requests == (0 if fault == "is down" else 1)
     assert load.failed() == []
     assert load.compare(server.execute(database, STORED)) == []
 
