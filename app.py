@@ -129,14 +129,17 @@ ROUTES = [
     Route("/docs", docs, methods=["GET"]),
 ]
 
-for route in [*API_ROUTES, *ROUTES]:
+# Each after the prefix of its path.
+ALL_ROUTES = [*(("/api", route) for route in API_ROUTES), *(("", route) for route in ROUTES)]
+
+for _, route in ALL_ROUTES:
     # Starlette ends its pattern with `$`, which also matches before a newline at the end.
     route.path_regex = re.compile(route.path_regex.pattern.removesuffix("$") + r"\Z")
 
 
 @cache
 def openapi_document() -> bytes:
-    return to_json(document([*(("/api", route) for route in API_ROUTES), *(("", route) for route in ROUTES)]))
+    return to_json(document(ALL_ROUTES))
 
 
 def create_app(settings: Settings) -> Starlette:

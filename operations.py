@@ -113,8 +113,8 @@ class Operation:
     errors: tuple[int, ...] = ()
 
 
-def task(description: str) -> Object:
-    return answer(description, {"schema": ref("schemas", "Task"), "example": TASK})
+def task(description: str, headers: Iterable[str] = ()) -> Object:
+    return answer(description, {"schema": ref("schemas", "Task"), "example": TASK}, headers)
 
 
 def yes(status: str) -> Object:
@@ -128,7 +128,6 @@ LINKS = {
     for name in ("get_task", "update_task", "toggle_task", "delete_task")
 }
 TASKS = {"schema": {"type": "array", "items": ref("schemas", "Task")}, "example": [TASK]}
-NEW_TASK = {"schema": ref("schemas", "Task"), "example": TASK}
 
 # By the name of the route, which is that of its endpoint.
 OPERATIONS = {
@@ -140,7 +139,7 @@ OPERATIONS = {
     ),
     "create_task": Operation(
         "Add a task",
-        {201: answer("The new task.", NEW_TASK, ["Location"]) | {"links": LINKS}},
+        {201: task("The new task.", ["Location"]) | {"links": LINKS}},
         body="TaskCreate",
         example={"title": "Buy milk", "description": "Two litres", "due_date": "2026-12-24"},
     ),

@@ -6,25 +6,17 @@ import sys
 import urllib.request
 
 from dotenv import dotenv_values
-from local_env import ENV_FILE, ensure_secret
+from local_env import ENV_FILE, ensure_free, ensure_secret, port_number
 
 
 def free_port(name: str, default: int) -> int:
     """That variable from the environment, or the default. Exits with a sentence when nothing can listen there."""
-    value = os.getenv(name) or str(default)
-    if not (value.isdecimal() and 0 < int(value) < 65536):
-        sys.exit(f"{name} is {value!r}; it must be a whole number from 1 to 65535.")
-    port = int(value)
+    port = port_number(name, os.getenv(name) or str(default))
     another = f"Choose another: {name}={port + 10 if port < 65000 else default} scripts/demo"
     # Binding to one address may succeed where somebody else listens on all of them.
     if answers_connections(port):
         sys.exit(f"Port {port} is taken. {another}")
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError as error:
-            sys.exit(f"Port {port} cannot be used ({error.strerror}). {another}")
+    ensure_free(port, another)
     return port
 
 

@@ -25,16 +25,26 @@ def ensure_secret() -> None:
 
 def free_port() -> int:
     """PORT from the environment or .env, else 8000. Exits with a sentence when nothing can listen there."""
-    value = os.getenv("PORT") or dotenv_values(ENV_FILE).get("PORT") or "8000"
+    port = port_number("PORT", os.getenv("PORT") or dotenv_values(ENV_FILE).get("PORT") or "8000")
+    ensure_free(port, "Choose another: PORT=8001 scripts/run")
+    return port
+
+
+def port_number(name: str, value: str) -> int:
+    """Exits with a sentence when the variable of this name holds no port."""
     if not (value.isdecimal() and 0 < int(value) < 65536):
-        sys.exit(f"PORT is {value!r}; it must be a whole number from 1 to 65535.")
+        sys.exit(f"{name} is {value!r}; it must be a whole number from 1 to 65535.")
+    return int(value)
+
+
+def ensure_free(port: int, advice: str) -> None:
+    """Exits with a sentence when nothing can listen there."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            probe.bind(("127.0.0.1", int(value)))
+            probe.bind(("127.0.0.1", port))
         except OSError as error:
-            sys.exit(f"Port {value} cannot be used ({error.strerror}). Choose another: PORT=8001 scripts/run")
-    return int(value)
+            sys.exit(f"Port {port} cannot be used ({error.strerror}). {advice}")
 
 
 if __name__ == "__main__":

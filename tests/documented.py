@@ -4,7 +4,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from starlette.routing import Match, Route
+from starlette.routing import Match
 from starlette.types import Message, Receive, Scope, Send
 
 import app
@@ -28,17 +28,13 @@ def resolved(item: dict[str, Any]) -> dict[str, Any]:
 
 def operation(method: str, path: str) -> dict[str, Any] | None:
     """What the document says of this request; None for one that no route takes."""
-    for prefix, route in every_route():
+    for prefix, route in app.ALL_ROUTES:
         if not path.startswith(prefix):
             continue
         inner = path.removeprefix(prefix).removesuffix("/" if prefix else "")
         if route.matches({"type": "http", "method": method, "path": inner})[0] is Match.FULL:
             return dict(DOCUMENT["paths"][prefix + route.path]["get" if method == "HEAD" else method.lower()])
     return None
-
-
-def every_route() -> list[tuple[str, Route]]:
-    return [*(("/api", route) for route in app.API_ROUTES), *(("", route) for route in app.ROUTES)]
 
 
 def undocumented(method: str, path: str, status: int, headers: Sequence[tuple[bytes, bytes]]) -> list[str]:

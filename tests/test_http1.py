@@ -1,8 +1,8 @@
 """The bound on what a request may send besides its body, on a real socket."""
 
-import socket
 import threading
 from collections.abc import Callable, Iterator
+from functools import partial
 
 import pytest
 import uvicorn
@@ -10,6 +10,7 @@ import uvicorn
 from app import create_app
 from http1 import MAXIMUM_HEAD, BoundedHttp
 from settings import Settings
+from tests.attacks.wire import talk as talk_to
 from tests.proxy import HOST, free_port
 from tests.servers import answers
 from tests.tokens import SECRET
@@ -28,22 +29,11 @@ def talk() -> Iterator[Talk]:
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run)
     thread.start()
-    while not answers(f"http://{HOST}:{port}/health"):
+    address = f"http://{HOST}:{port}"
+    while not answers(f"{address}/health"):
         pass
 
-    def talk(sent: bytes) -> bytes:
-        received = b""
-        with socket.create_connection((HOST, port), timeout=10) as connection:
-            try:
-                connection.sendall(sent)
-                while data := connection.recv(65536):
-                    received += data
-            except ConnectionError:
-                # Refused in the middle of what was sent.
-                pass
-        return received
-
-    yield talk
+    yield partial(talk_to, address)
     server.should_exit = True
     thread.join()
 

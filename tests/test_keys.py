@@ -4,7 +4,6 @@ import asyncio
 import functools
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import httpx2
@@ -23,6 +22,7 @@ from tests.tokens import (
     FRONTEND,
     PRIVATE_KEYS,
     SECRET,
+    Clock,
     KeyServer,
     Outcome,
     SigningKey,
@@ -49,15 +49,6 @@ ADA = User("ada", "ada@example.com", "Ada")
 @functools.cache
 def key(algorithm: str = "EdDSA", kid: str = "key-1") -> SigningKey:
     return SigningKey(algorithm, kid)
-
-
-class Clock(SimpleNamespace):
-    """Stands still until it is told to go on."""
-
-    now = 1000.0
-
-    def monotonic(self) -> float:
-        return self.now
 
 
 @pytest.fixture(autouse=True)

@@ -3,7 +3,6 @@
 import re
 import time
 from collections.abc import Callable, Iterator
-from types import SimpleNamespace
 from typing import Any
 
 import httpx2
@@ -19,7 +18,7 @@ from tests.asgi import call_at_once
 from tests.attacks.corpus import CARRIERS, CORPUS
 from tests.attacks.forgery import Scene, seal
 from tests.conftest import RowsOf
-from tests.tokens import FRONTEND, SECRET, KeyServer, bearer, claims, key_server, sign
+from tests.tokens import FRONTEND, SECRET, Clock, KeyServer, bearer, claims, key_server, sign
 
 TASK = {"title": "Stolen"}
 CHALLENGE = re.compile(r'Bearer error="(invalid_request|invalid_token)", error_description="([ !#-\[\]-~]+)"')
@@ -31,7 +30,7 @@ SANE = 2.0
 class Target:
     """An app, its issuer's key server, and the forger's, which lists keys that every forged token would pass with."""
 
-    def __init__(self, folder: str, issuer: KeyServer, trap: KeyServer, clock: "Clock") -> None:
+    def __init__(self, folder: str, issuer: KeyServer, trap: KeyServer, clock: Clock) -> None:
         self.database_url = f"sqlite:///{folder}/todo.db"
         self.issuer, self.trap, self.clock = issuer, trap, clock
         self.scene = Scene(trap.url)
@@ -42,15 +41,6 @@ class Target:
 
     def create_task(self, headers: Any) -> httpx2.Response:
         return self.client.post("/api/tasks", json=TASK, headers=headers)
-
-
-class Clock(SimpleNamespace):
-    """Stands still until it is told to go on."""
-
-    now = 1000.0
-
-    def monotonic(self) -> float:
-        return self.now
 
 
 @pytest.fixture(scope="module")

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from tests.faults.processes import KILL
 from tests.servers import Postgres
 
 
@@ -19,12 +20,6 @@ def server() -> Iterator[Postgres]:
 @pytest.fixture
 def database(server: Postgres) -> str:
     return server.create_database()
-
-
-KILL = """
-SELECT count(pg_terminate_backend(pid, 5000)) FROM pg_stat_activity
-WHERE datname = current_database() AND pid <> pg_backend_pid()
-"""
 
 
 @pytest.fixture

@@ -1,11 +1,19 @@
-"""The app's own processes: how they are started, and what they hold."""
+"""Processes under fault: how the app's are started and what they hold, how any are frozen and connections killed."""
 
+import signal
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 
 import psutil  # type: ignore[import-untyped]
 
 from tests.backend import backend
 from tests.servers import Process
+
+# Answers how many there were.
+KILL = """
+SELECT count(pg_terminate_backend(pid, 5000)) FROM pg_stat_activity
+WHERE datname = current_database() AND pid <> pg_backend_pid()
+"""
 
 
 def workers(database_url: str, count: int = 2, **environment: str) -> AbstractContextManager[tuple[Process, str]]:
@@ -33,3 +41,16 @@ def connections(pid: int, port: int) -> int:
         for connection in each.net_connections("tcp")
         if connection.raddr
     )
+
+
+def freeze(pid: int) -> Callable[[], None]:
+    """Stop a process and its children where they are; call the result to let them go on."""
+    processes = family(pid)
+    for process in processes:
+        process.send_signal(signal.SIGSTOP)
+
+    def go_on() -> None:
+        for process in processes:
+            process.send_signal(signal.SIGCONT)
+
+    return go_on

@@ -11,10 +11,8 @@ from collections import Counter
 from collections.abc import Awaitable, Callable
 
 from database import DEADLINE
-from tests.faults.conftest import KILL
 from tests.faults.load import STORED, WRITES, Load, until
-from tests.faults.processes import family, resident, workers
-from tests.faults.test_database_faults import GRACE, stop_all
+from tests.faults.processes import KILL, family, freeze, resident, workers
 from tests.proxy import Proxy
 from tests.servers import Postgres
 
@@ -34,7 +32,7 @@ def faults(server: Postgres, database: str, proxy: Proxy, pid: int) -> dict[str,
         await asyncio.to_thread(server.resume)
 
     async def server_frozen() -> None:
-        go_on = stop_all(server)
+        go_on = freeze(server.pid)
         await asyncio.sleep(DEADLINE + 1)
         go_on()
 
@@ -65,8 +63,8 @@ async def soak(api: str, injectable: dict[str, Fault], seconds: float) -> tuple[
             name = random.choice(list(injectable))  # noqa: S311 - which fault comes next is no secret
             await injectable[name]()
             injected[name] += 1
-            before = load.good()
-            await until(lambda before=before: load.good() > before)  # type: ignore[misc]
+            before = load.good
+            await until(lambda before=before: load.good > before)  # type: ignore[misc]
     return load, injected
 
 
@@ -81,7 +79,7 @@ def main() -> None:
             load, injected = asyncio.run(soak(api, faults(server, database, proxy, process.pid), seconds))
             grown = resident(process.pid) - memory
         wrong = load.compare(server.execute(database, STORED))
-    late = [outcome for outcome in load.failed() if outcome.seconds > DEADLINE + GRACE]
+    late = [outcome for outcome in load.failed() if outcome.late]
     reads = [outcome for outcome in load.failed() if outcome.operation not in WRITES]
     print(f"{len(load.outcomes):,} requests, {len(load.failed()):,} failed ({len(reads):,} of them reads)")
     for fault, count in injected.most_common():

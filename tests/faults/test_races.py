@@ -13,6 +13,7 @@ import pytest
 from tests.conftest import Rows
 from tests.faults.client import Client
 from tests.faults.history import Event, State, explained
+from tests.faults.load import request_for
 from tests.faults.processes import workers
 from tests.tokens import bearer, token_of
 
@@ -56,21 +57,14 @@ class Rivals:
                 operation = choice.choices(["toggle", "update", "get", "delete"], [10, 6, 6, 1])[0]
                 title = f"{name} {number}"
                 begin = time.monotonic()
-                answer = await self.ask(client, operation, f"/api/tasks/{task_id}", title)
+                answer = await client.request(*request_for(operation, {"id": task_id}, title))
                 end = time.monotonic()
-                assert answer.status_code in (200, 204, 404), answer
-                found = answer.json() if answer.status_code == 200 else None
+                assert answer.status in (200, 204, 404), answer
+                found = answer.json() if answer.status == 200 else None
                 state = (found["title"], found["completed"]) if found else None
-                event = Event(operation, begin, end, title, state, answer.status_code == 204)
+                event = Event(operation, begin, end, title, state, answer.status == 204)
                 self.histories[task_id].append(event)
                 self.count += 1
-
-    async def ask(self, client: Client, operation: str, path: str, title: str) -> httpx2.Response:
-        method = {"toggle": "PATCH", "update": "PUT", "get": "GET", "delete": "DELETE"}[operation]
-        if operation == "toggle":
-            path += "/complete"
-        answer = await client.request(method, path, {"title": title} if operation == "update" else None)
-        return httpx2.Response(answer.status, content=answer.body)
 
 
 def test_thousands_of_operations_on_shared_tasks_are_explained(database_url: str, rows: Rows) -> None:
