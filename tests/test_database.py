@@ -1,9 +1,12 @@
 """The engine against real servers: deadlines, dead connections, full queues, and the count of round trips."""
 
 import asyncio
+import fcntl
 import os
 import signal
 import sqlite3
+import sys
+import termios
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -19,7 +22,7 @@ from sqlmodel import Session
 import database as database_module
 import store
 from database import Database, DatabaseUnavailable
-from pool import Pool
+from pool import Connection, Pool
 from settings import Settings
 from tables import create_tables
 from tests.conftest import RowsOf, database_name
@@ -365,6 +368,26 @@ def test_what_is_larger_than_any_buffer_arrives_and_comes_back(connect: Connect,
         return len(session.exec(large, params={"large": "x" * 50_000_000}).one()[0])  # type: ignore[call-overload]
 
     assert run(database.run(measure)) == 50_000_000
+
+
+def test_all_that_has_arrived_is_read_at_once(postgres: Postgres, run: Run) -> None:
+    """libpq reads 16 KiB at first, and an event loop may not say again that there is more."""
+
+    async def turn() -> str:
+        connection = await Connection.open({"dsn": postgres.url("postgres")})
+        asking = asyncio.create_task(connection.execute("SELECT repeat('x', 40000)", {}))
+        await asyncio.sleep(0)
+        arrived = bytearray(4)
+        while int.from_bytes(arrived, sys.byteorder) < 40_000:
+            fcntl.ioctl(connection._socket, termios.FIONREAD, arrived)
+        connection._advance()
+        assert connection._waiter is not None
+        assert connection._waiter.done()
+        answer: str = (await asking).fetchone()[0]
+        connection.close()
+        return answer
+
+    assert run(turn()) == "x" * 40_000
 
 
 def test_a_host_is_looked_up_and_one_that_is_nowhere_is_unavailable(
