@@ -158,7 +158,8 @@ def create_app(settings: Settings) -> Starlette:
     # Mount's own pattern stops at a newline, and such a path would be answered without authentication.
     api.path_regex = re.compile(r"/api/(?P<path>.*)", re.DOTALL)
     app = Starlette(
-        routes=[*ROUTES, api],
+        # Tried in this order.
+        routes=[api, *ROUTES],
         middleware=[
             Middleware(RequestLog),
             Middleware(CORS, allowed_origins=settings.allowed_origins),

@@ -1,5 +1,9 @@
-"""Uvicorn's HTTP, with an end to what a request may send besides its body: `uvicorn --http http1:BoundedHttp`."""
+"""Uvicorn's HTTP, with an end to what a request may send besides its body, and an answer in one write.
 
+To be started as `uvicorn --http http1:BoundedHttp`.
+"""
+
+import asyncio
 from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
@@ -9,12 +13,48 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 MAXIMUM_HEAD = 64 * 1024
 
 
+class JoinedWrites:
+    """A transport that holds what is written until the next write, or the next turn of the event loop.
+
+    Uvicorn writes an answer's head and its body one right after the other; each would be a system call and a packet.
+    """
+
+    def __init__(self, transport: asyncio.Transport) -> None:
+        self._transport = transport
+        self._loop = asyncio.get_running_loop()
+        self._held = b""
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
+
+    def write(self, data: bytes) -> None:
+        if self._held:
+            data, self._held = self._held + data, b""
+            self._transport.write(data)
+        else:
+            self._held = data
+            self._loop.call_soon(self._release)
+
+    def close(self) -> None:
+        self._release()
+        self._transport.close()
+
+    def _release(self) -> None:
+        # The client may have gone since.
+        if self._held and not self._transport.is_closing():
+            self._transport.write(self._held)
+        self._held = b""
+
+
 class BoundedHttp(HttpToolsProtocol):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         # Bytes since the parser last got anywhere, counted by what arrives at once (at most 256 KiB).
         self._pending = 0
         self._got_on = False
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(JoinedWrites(transport))  # type: ignore[arg-type]
 
     def data_received(self, data: bytes) -> None:
         self._got_on = False

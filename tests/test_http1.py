@@ -1,14 +1,19 @@
-"""The bound on what a request may send besides its body, on a real socket."""
+"""The bound on what a request may send besides its body, on a real socket; and what a connection writes."""
 
+import asyncio
 import threading
 from collections.abc import Callable, Iterator
 from functools import partial
+from typing import Any
 
 import pytest
 import uvicorn
+from hypothesis import given
+from hypothesis import strategies as st
+from uvicorn.server import ServerState
 
 from app import create_app
-from http1 import MAXIMUM_HEAD, BoundedHttp
+from http1 import MAXIMUM_HEAD, BoundedHttp, JoinedWrites
 from settings import Settings
 from tests.attacks.wire import talk as talk_to
 from tests.proxy import HOST, free_port
@@ -73,3 +78,86 @@ def test_a_body_is_no_head(talk: Talk) -> None:
     """One in many pieces is read to its end, as far as this goes; the app has its own limit."""
     body = b"GET /health HTTP/1.1\r\nHost: x\r\nContent-Length: 5000000\r\n\r\n" + b"x" * 5_000_000
     assert talk(body + health()).count(b"HTTP/1.1 200 ") == 2
+
+
+class Transport:
+    """Keeps what it is asked to write, a piece each time, until somebody closes it."""
+
+    def __init__(self) -> None:
+        self.written: list[bytes] = []
+        self.closed = False
+
+    def write(self, data: bytes) -> None:
+        assert not self.closed
+        self.written.append(data)
+
+    def close(self) -> None:
+        self.closed = True
+
+    def is_closing(self) -> bool:
+        return self.closed
+
+    def get_extra_info(self, _: str) -> None:
+        return None
+
+
+def written(steps: list[Any]) -> list[bytes]:
+    """What reaches the transport: bytes are written; None stands for a turn of the event loop."""
+    transport = Transport()
+
+    async def write() -> None:
+        joined: Any = JoinedWrites(transport)  # type: ignore[arg-type]
+        for step in steps:
+            if step is None:
+                await asyncio.sleep(0)
+            elif step == "close":
+                joined.close()
+            elif step == "gone":
+                transport.close()
+            else:
+                joined.write(step)
+        await asyncio.sleep(0)
+        assert joined.is_closing() == transport.closed
+
+    asyncio.run(write())
+    return transport.written
+
+
+@pytest.mark.parametrize(
+    ("steps", "pieces"),
+    [
+        ([b"head", b"body"], [b"headbody"]),
+        ([b"head", b""], [b"head"]),
+        ([b"head", None, b"body"], [b"head", b"body"]),
+        ([b"head", b"first", b"second"], [b"headfirst", b"second"]),
+        ([b"head", "close"], [b"head"]),
+        ([b"head", b"body", "close"], [b"headbody"]),
+        ([b"head", "gone"], []),
+    ],
+)
+def test_what_is_written_at_once_is_sent_at_once(steps: list[Any], pieces: list[bytes]) -> None:
+    assert written(steps) == pieces
+
+
+@given(st.lists(st.none() | st.binary(max_size=3)))
+def test_nothing_is_lost_or_moved(steps: list[Any]) -> None:
+    assert b"".join(written([*steps, "close"])) == b"".join(step for step in steps if step)
+
+
+@pytest.mark.parametrize("path", ["/health", "/api/tasks", "/nowhere"])
+def test_an_answer_is_one_write(path: str) -> None:
+    """Of uvicorn and the whole app, on a transport that counts."""
+    transport = Transport()
+    app = create_app(Settings(secret=SECRET, database_url="sqlite://"))
+
+    async def answer() -> None:
+        protocol = BoundedHttp(uvicorn.Config(app, ws="none", log_config=None), ServerState(), {})
+        protocol.connection_made(transport)  # type: ignore[arg-type]
+        protocol.data_received(f"GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
+        await asyncio.gather(*protocol.tasks)
+
+    asyncio.run(answer())
+    assert len(transport.written) == 1
+    assert transport.written[0].startswith(b"HTTP/1.1 ")
+    assert transport.written[0].endswith(b"}")
+    assert transport.closed
