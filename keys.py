@@ -1,13 +1,16 @@
 """The public keys of Better Auth: fetched off the event loop, remembered, and fetched again when they change."""
 
 import asyncio
+import json
 import logging
 import threading
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
-from jwt import PyJWK, PyJWKClient, PyJWKSet
+from jwt import PyJWK, PyJWKSet
+
+from download import download
 
 logger = logging.getLogger("todo.keys")
 
@@ -32,7 +35,7 @@ class KeySet:
     """
 
     def __init__(self, url: str, *, lifetime: float = LIFETIME, cooldown: float = COOLDOWN, timeout: float = TIMEOUT):
-        self._client = PyJWKClient(url, cache_jwk_set=False, timeout=timeout)
+        self._url = url
         self._lifetime, self._cooldown, self._timeout = lifetime, cooldown, timeout
         self._keys: dict[str, PyJWK] = {}
         self._fetched: Any = None
@@ -67,9 +70,9 @@ class KeySet:
                     # Others may wait for the same fetch.
                     await asyncio.shield(asyncio.wrap_future(fetch))
             except TimeoutError:
-                raise KeyServerUnavailable(f"{self._client.uri} is too slow") from None
+                raise KeyServerUnavailable(f"{self._url} is too slow") from None
         if self._fetched_at < self._tried_at:
-            raise KeyServerUnavailable(f"{self._client.uri} could not be read at the last try")
+            raise KeyServerUnavailable(f"{self._url} could not be read at the last try")
 
     def _start(self) -> "Future[None] | None":
         """The fetch under way, be it a new one; None soon after the last."""
@@ -79,13 +82,15 @@ class KeySet:
             return self._fetch_under_way
 
     def _read(self) -> None:
-        """Runs in a thread; PyJWT's client blocks."""
+        """Runs in a thread, since the download blocks."""
         tried_at = time.monotonic()
         try:
-            fetched = self._client.fetch_data()
+            fetched = json.loads(download(self._url, self._timeout))
+            if not isinstance(fetched, dict):
+                raise ValueError("the answer is no JSON object")
             keys = {key.key_id: key for key in PyJWKSet.from_dict(fetched) if key.key_id and _is_for_signing(key)}
         except Exception as error:  # whatever the server says, the keys that are known go on working
-            logger.warning("The key server %s cannot be read: %s", self._client.uri, error)
+            logger.warning("The key server %s cannot be read: %s", self._url, error)
         else:
             self._keys = keys
             self.version += fetched != self._fetched

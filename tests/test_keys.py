@@ -2,6 +2,8 @@
 
 import asyncio
 import functools
+import socket
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -312,15 +314,39 @@ def test_a_key_server_that_answers_no_200_is_a_503(call: Call, server: KeyServer
         assert elsewhere.requests == 0
 
 
-@pytest.mark.parametrize("mood", ["silent", "trickling"])
-def test_a_slow_key_server_is_given_up(server: KeyServer, mood: str) -> None:
+@pytest.mark.parametrize("mood", ["silent", "head", "body"])
+def test_a_slow_key_server_is_given_up_and_asked_again(server: KeyServer, clock: Clock, mood: str) -> None:
     """One that trickles keeps each read within its timeout, but not the whole."""
-    server.trickles = mood == "trickling"
+    keys = KeySet(server.url, timeout=0.3)
     if mood == "silent":
         server.hold()
+    else:
+        server.trickles = mood
 
     with pytest.raises(KeyServerUnavailable):
-        asyncio.run(KeySet(server.url, timeout=0.3).find("key-1"))
+        asyncio.run(keys.find("key-1"))
+    server.release()
+    server.trickles = ""
+    clock.now += COOLDOWN
+    assert asyncio.run(keys.find("key-1")) is not None
+
+
+def test_a_slow_lookup_of_the_name_is_given_up(server: KeyServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing bounds what the system's resolver takes; who waits for the keys is not held by it."""
+    answered, lookup = threading.Event(), socket.getaddrinfo
+
+    def slow(*args: Any, **kwargs: Any) -> Any:
+        answered.wait()
+        return lookup(*args, **kwargs)
+
+    monkeypatch.setattr(socket, "getaddrinfo", slow)
+    keys = KeySet(server.url, timeout=0.1)
+    try:
+        with pytest.raises(KeyServerUnavailable, match="too slow"):
+            asyncio.run(keys.find("key-1"))
+    finally:
+        answered.set()
+        keys._executor.shutdown()
 
 
 def test_forged_keys_reach_the_key_server_once_in_the_cooldown(server: KeyServer, clock: Clock) -> None:

@@ -4,14 +4,9 @@ import asyncio
 import shutil
 import subprocess
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 from sqlalchemy import text
 from sqlmodel import Session
 
@@ -21,6 +16,7 @@ from settings import Settings
 from tables import create_tables
 from tests.conftest import missing
 from tests.servers import ACCOUNT, Postgres
+from tests.tls import write_certificate
 from tests.tokens import SECRET
 
 PASSWORD = "p@ss/word?"
@@ -55,29 +51,13 @@ class NeonLike(Postgres):
         finally:
             password.unlink()
         (data / "pg_hba.conf").write_text("hostssl all all 127.0.0.1/32 scram-sha-256\n")
-        write_certificate(data)
+        # Where PostgreSQL looks for them.
+        write_certificate(data / "server.crt", data / "server.key")
+        if ACCOUNT:
+            shutil.chown(data / "server.key", ACCOUNT["user"])
         settings = ["ssl=on", "fsync=off", "listen_addresses=127.0.0.1", "unix_socket_directories="]
         options = [f"--{setting}" for setting in settings]
         return [binaries / "postgres", "-D", data, "-p", str(self.port), *options]
-
-
-def write_certificate(folder: Path) -> None:
-    """server.crt and server.key, as PostgreSQL looks for them; SHA-256, which channel binding needs."""
-    key, now = ec.generate_private_key(ec.SECP256R1()), datetime.now(UTC)
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
-    certificate = (
-        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
-        .not_valid_before(now - timedelta(days=1))
-        .not_valid_after(now + timedelta(days=1))
-        .sign(key, hashes.SHA256())
-    )
-    pem = serialization.Encoding.PEM
-    (folder / "server.crt").write_bytes(certificate.public_bytes(pem))
-    private = key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    (folder / "server.key").write_bytes(private)
-    (folder / "server.key").chmod(0o600)
-    if ACCOUNT:
-        shutil.chown(folder / "server.key", ACCOUNT["user"])
 
 
 @pytest.fixture(scope="module")

@@ -5,6 +5,7 @@ import hashlib
 import hmac
 import json
 import re
+import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -117,7 +118,7 @@ class Clock(SimpleNamespace):
 class KeyServer:
     """Better Auth's `/api/auth/jwks`, on a free port of 127.0.0.1."""
 
-    def __init__(self, *keys: SigningKey) -> None:
+    def __init__(self, *keys: SigningKey, tls: ssl.SSLContext | None = None) -> None:
         self.keys = list(keys)
         self.requests = 0
         self.status = 200
@@ -125,18 +126,21 @@ class KeyServer:
         self.listed: list[dict[str, Any]] | None = None
         self.body: bytes | None = None
         self.location = ""
-        # Sends byte after byte for some seconds.
-        self.trickles = False
+        # "head" or "body": sends it byte after byte, until nobody listens.
+        self.trickles = ""
         self._asked = threading.Event()
         self._may_answer = threading.Event()
         self._may_answer.set()
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
         self._server.daemon_threads = True
+        self._scheme = "https" if tls else "http"
+        if tls:
+            self._server.socket = tls.wrap_socket(self._server.socket, server_side=True)
         threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True).start()
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self._server.server_address[1]}/api/auth/jwks"
+        return f"{self._scheme}://127.0.0.1:{self._server.server_address[1]}/api/auth/jwks"
 
     def hold(self) -> None:
         """Take requests, but answer none before `release`."""
@@ -164,18 +168,26 @@ class KeyServer:
                 server._may_answer.wait()
                 listed = server.listed or [key.public for key in server.keys]
                 body = json.dumps({"keys": listed}).encode() if server.body is None else server.body
-                with suppress(ConnectionError):  # nobody may wait any more
+                with suppress(OSError):  # nobody may wait any more
                     self.answer(body)
 
             def answer(self, body: bytes) -> None:
                 self.send_response(server.status)
                 if server.location:
                     self.send_header("Location", server.location)
+                if server.trickles == "head":
+                    self.flush_headers()
+                    self.wfile.write(b"X-Slow: ")
+                    self.trickle()
                 if not server.trickles:
                     self.send_header("Content-Length", str(len(body)))
                 self.end_headers()
                 self.wfile.write(body)
-                for _ in range(500 * server.trickles):
+                if server.trickles == "body":
+                    self.trickle()
+
+            def trickle(self) -> None:
+                while True:
                     self.wfile.write(b" ")
                     time.sleep(0.01)
 
@@ -186,8 +198,8 @@ class KeyServer:
 
 
 @contextmanager
-def key_server(*keys: SigningKey) -> Iterator[KeyServer]:
-    server = KeyServer(*keys)
+def key_server(*keys: SigningKey, tls: ssl.SSLContext | None = None) -> Iterator[KeyServer]:
+    server = KeyServer(*keys, tls=tls)
     try:
         yield server
     finally:

@@ -135,7 +135,7 @@ def test_a_file_that_may_only_be_read_serves_reads(tmp_path: Path) -> None:
         assert "Traceback" not in process.output()
 
 
-@pytest.mark.parametrize("fault", ["hangs", "is down", "talks nonsense"])
+@pytest.mark.parametrize("fault", ["hangs", "trickles", "is down", "talks nonsense"])
 def test_a_bad_key_server_holds_nobody_else(server: Postgres, database: str, fault: str) -> None:
     """64 people come with keys that only it knows; 32 others go on meanwhile."""
 
@@ -149,15 +149,19 @@ def test_a_bad_key_server_holds_nobody_else(server: Postgres, database: str, fau
             strangers = asyncio.gather(*(client.request("GET", "/api/tasks") for client in clients))
             await load.more(500)
             # They wait, and nobody with them.
-            assert fault != "hangs" or not strangers.done()
-            assert family(pid)[0].num_threads() <= threads + 1
+            assert fault not in ("hangs", "trickles") or not strangers.done()
+            # One that asks, and one that watches the time.
+            assert family(pid)[0].num_threads() <= threads + 2
             assert {answer.status for answer in await strangers} == {503}
             await load.more(100)
+            assert family(pid)[0].num_threads() <= threads + 1
         return load
 
     with key_server() as keys:
         if fault == "hangs":
             keys.hold()
+        elif fault == "trickles":
+            keys.trickles = "body"
         elif fault == "talks nonsense":
             keys.body = b'{"keys": [{"kty": '
         url = keys.url if fault != "is down" else f"http://127.0.0.1:{free_port()}/jwks"
