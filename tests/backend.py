@@ -9,7 +9,9 @@ from tests.servers import Process, free_port, serve
 from tests.tokens import FRONTEND, SECRET
 
 ROOT = Path(__file__).parent.parent
-UVICORN = [sys.executable, "-m", "uvicorn", "--host", "127.0.0.1", "--no-access-log"]
+# As in the Procfile.
+HTTP = ["--no-access-log", "--no-server-header", "--http", "http1:BoundedHttp", "--ws", "none"]
+UVICORN = [sys.executable, "-m", "uvicorn", "--host", "127.0.0.1", *HTTP]
 
 
 @contextmanager
