@@ -168,12 +168,12 @@ def test_no_task_that_stands_is_missed_or_doubled_by_paging(database_url: str) -
         asyncio.run(story(api))
 
 
-def test_twenty_servers_of_four_workers_start_at_once_on_an_empty_database(database_url: str, rows: Rows) -> None:
+def test_five_servers_of_four_workers_start_at_once_on_an_empty_database(database_url: str, rows: Rows) -> None:
     def start(_: int) -> None:
         with workers(database_url, 4) as (process, api):
             assert httpx2.get(f"{api}/ready").status_code == 200
             assert "Traceback" not in process.output()
 
-    with ThreadPoolExecutor(20) as threads:
-        list(threads.map(start, range(20)))
+    with ThreadPoolExecutor(5) as threads:
+        list(threads.map(start, range(5)))
     assert rows("SELECT count(*) FROM tasks") == [(0,)]
