@@ -19,10 +19,10 @@ class Worker:
     """
 
     def __init__(self) -> None:
-        self._greenlet = greenlet(self._serve)
+        self._greenlet = greenlet(_serve)
 
     async def run(self, function: Callable[[], Any]) -> Any:
-        step = self._greenlet.switch(function)
+        step = self._greenlet.switch([function])
         while not isinstance(step, _Outcome):
             try:
                 value = await step
@@ -30,19 +30,26 @@ class Worker:
                 step = self._greenlet.throw(*sys.exc_info())
             else:
                 step = self._greenlet.switch(value)
-        if step.error is not None:
-            raise step.error
-        return step.result
+        result, error = step.result, step.error
+        step.result = step.error = None
+        if error is not None:
+            raise error
+        return result
 
-    def _serve(self, function: Callable[[], Any]) -> None:
-        parent = self._greenlet.parent
-        while True:
-            outcome = _Outcome()
-            try:
-                outcome.result = function()
-            except BaseException as error:
-                outcome.error = error
-            function = parent.switch(outcome)
+
+def _serve(call: list[Callable[[], Any]]) -> None:
+    """Between two calls it keeps nothing of the last: no garbage collector sees into a greenlet that waits.
+
+    What led from here to the connection, whose worker this is, would never be freed.
+    """
+    parent = getcurrent().parent
+    while True:
+        outcome = _Outcome()
+        try:
+            outcome.result = call.pop()()
+        except BaseException as error:
+            outcome.error = error
+        call = parent.switch(outcome)
 
 
 class _Outcome:

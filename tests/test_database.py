@@ -1,12 +1,14 @@
 """The engine against real servers: deadlines, dead connections, full queues, and the count of round trips."""
 
 import asyncio
+import gc
 import os
 import signal
 import socket
 import sqlite3
 import threading
 import time
+import weakref
 from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError
 from contextlib import suppress
@@ -34,6 +36,7 @@ from threads import _Call
 # The end of every answer (PostgreSQL, "Message Formats"), outside of a transaction.
 READY_FOR_QUERY = b"Z\0\0\0\x05I"
 FOREVER = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n"
+KILL = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s"
 Connect = Callable[..., Database]
 Run = Callable[..., Any]
 
@@ -58,6 +61,14 @@ def connect() -> Iterator[Connect]:
     yield make
     for database in made:
         database.close()
+
+
+class Thing:
+    """What a store function may give."""
+
+
+class Defect(Exception):
+    """What it may raise."""
 
 
 def query(statement: str) -> Callable[[Session], Any]:
@@ -433,6 +444,36 @@ def test_the_connections_of_a_loop_that_ended_are_closed(connect: Connect, postg
 
     # The proxy hears of an end a little later.
     asyncio.run(until(lambda: proxy.connections == 1))
+
+
+@pytest.mark.parametrize("end", ["idle", "at work", "given up", "a defect", "closed"])
+def test_nothing_is_kept_of_a_connection_that_is_no_more(
+    run: Run, connect: Connect, postgres: Postgres, postgres_url: str, end: str
+) -> None:
+    database = connect(postgres_url, deadline=1)
+    kept: list[weakref.ref[Any]] = []
+
+    def work(session: Session) -> Thing:
+        kept.append(weakref.ref(session._connection))  # type: ignore[attr-defined]
+        thing = Thing()
+        kept.append(weakref.ref(thing))
+        if end == "at work":
+            query("SELECT pg_terminate_backend(pg_backend_pid())")(session)
+        elif end == "given up":
+            query("SELECT pg_sleep(3)")(session)
+        elif end == "a defect":
+            raise Defect(thing)
+        return thing
+
+    with suppress(DatabaseUnavailable, Defect):
+        run(database.run(work))
+    if end == "idle":
+        postgres.execute("postgres", KILL, [database_name(postgres_url)])
+        run(database.run(store.ping))
+    database.close()
+
+    gc.collect()
+    assert [reference() for reference in kept] == [None] * len(kept) != []
 
 
 @pytest.mark.parametrize("broken", [False, True], ids=["a-connection", "room-for-one"])
