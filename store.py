@@ -111,7 +111,10 @@ def ensure_user(session: Session, user_id: str, email: str | None, name: str | N
         except IntegrityError:
             # Another call inserted the same person, or took the same email, in between.
             if attempt == USER_ATTEMPTS:
-                raise
+                if row is None:
+                    raise
+                # A table that Better Auth made may refuse what a token leaves out; the row is there, and suffices.
+                return
 
 
 _CREATE = (
@@ -169,7 +172,8 @@ def delete_task(session: Session, user_id: str, task_id: int) -> bool:
     return _execute(session, _DELETE, {"owner": user_id, "task_id": task_id}).one_or_none() is not None
 
 
-# By code point, whatever the locale of the database: the same order on SQLite (which `database.py` teaches both words).
+# By code point, whatever the collation of the database: the same order on SQLite (which `database.py` teaches both
+# words). What is one letter in two cases is PostgreSQL's LC_CTYPE; under "C" that is ASCII's alone.
 _TITLE = func.lower(_task.title).collate("C")
 
 _ORDER: dict[Sort, tuple[ColumnElement[Any], ...]] = {

@@ -182,24 +182,41 @@ def test_a_user_whom_the_table_refuses_is_an_error(postgres: Postgres, postgres_
     database.close()
 
 
-def test_an_existing_row_of_better_auth_is_never_inserted_again(postgres: Postgres, postgres_url: str) -> None:
+@pytest.mark.parametrize(
+    ("email", "name", "rows"),
+    [
+        ("new@example.com", "Ada L.", [("ada", "new@example.com", "Ada L."), ("bob", "bob@example.com", "Bob")]),
+        # What the table refuses leaves the row as it is.
+        ("new@example.com", None, [("ada", "ada@example.com", "Ada"), ("bob", "bob@example.com", "Bob")]),
+        (None, "Ada L.", [("ada", "ada@example.com", "Ada"), ("bob", "bob@example.com", "Bob")]),
+        ("bob@example.com", "Ada", [("ada", "ada@example.com", "Ada"), ("bob", "bob@example.com", "Bob")]),
+    ],
+    ids=["new", "nameless", "without-email", "email-of-another"],
+)
+def test_an_existing_row_of_better_auth_is_never_inserted_again(
+    postgres: Postgres, postgres_url: str, email: str | None, name: str | None, rows: list[tuple[str, str, str]]
+) -> None:
     """In a table that Better Auth made, columns without a default would refuse our insert."""
-    name = database_name(postgres_url)
+    database_of_better_auth = database_name(postgres_url)
     postgres.execute(
-        name,
+        database_of_better_auth,
         "CREATE TABLE users (id text PRIMARY KEY, name text NOT NULL, email text NOT NULL UNIQUE,"
         ' "emailVerified" boolean NOT NULL, created_at timestamptz NOT NULL)',
     )
-    postgres.execute(name, "INSERT INTO users VALUES ('ada', 'Ada', 'ada@example.com', true, now())")
+    postgres.execute(
+        database_of_better_auth,
+        "INSERT INTO users VALUES ('ada', 'Ada', 'ada@example.com', true, now()),"
+        " ('bob', 'Bob', 'bob@example.com', true, now())",
+    )
     url = Settings(secret="x" * 32, database_url=postgres_url).database
     database = Database(url, pool_size=1, prepare=create_tables)
     with database.threads.engine.connect() as connection, Session(connection) as session:
         create_tables(connection)
         store.ensure_user(session, "ada", "ada@example.com", "Ada")
-        store.ensure_user(session, "ada", "new@example.com", "Ada L.")
+        store.ensure_user(session, "ada", email, name)
     database.close()
 
-    assert postgres.execute(name, "SELECT id, email, name FROM users") == [("ada", "new@example.com", "Ada L.")]
+    assert postgres.execute(database_of_better_auth, "SELECT id, email, name FROM users ORDER BY id") == rows
 
 
 def test_better_auth_can_insert_into_our_table(session: Session, rows: Rows) -> None:
