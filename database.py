@@ -1,6 +1,7 @@
 """How a query runs: which engine, the one deadline, the bounded queue, and tables before the first query."""
 
 import asyncio
+import logging
 import math
 import sqlite3
 import threading
@@ -14,6 +15,8 @@ from sqlmodel import Session
 
 from postgres import AsyncEngine
 from threads import ThreadedEngine
+
+logger = logging.getLogger("todo.sql")
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -137,7 +140,13 @@ def _sqlite(url: URL, size: int, deadline: float) -> ThreadedEngine:
         connect_args=options,
     )
     event.listen(engine, "connect", _set_up_sqlite)
+    event.listen(engine, "before_cursor_execute", _log_statement)
     return ThreadedEngine(engine, size)
+
+
+def _log_statement(_connection: Connection, _cursor: Any, sql: str, *_: Any) -> None:
+    """Without its values, as `postgres.py` does."""
+    logger.debug(sql)
 
 
 def _set_up_sqlite(connection: sqlite3.Connection, _record: Any) -> None:

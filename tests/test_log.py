@@ -154,3 +154,11 @@ def test_neither_tokens_nor_tasks_nor_the_secret_are_logged(
     parts = [part for part in re.split(r"[.~]", token) if len(part) > 20]
     for secret in [token, *parts, SECRET, "Confidential", "ada@example.com"]:
         assert secret not in log.text
+
+
+def test_at_debug_each_statement_is_logged_without_its_values(ada: TestClient, log: pytest.LogCaptureFixture) -> None:
+    ada.post("/api/tasks", json={"title": "Nobody's business"})
+
+    statements = [record.getMessage() for record in log.records if record.name == "todo.sql"]
+    assert [statement for statement in statements if statement.startswith("INSERT INTO tasks")]
+    assert "Nobody's business" not in log.text
