@@ -11,7 +11,8 @@ from concurrent.futures import CancelledError, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
-from sqlalchemy import Connection, Engine
+import psycopg2
+from sqlalchemy import Connection, Engine, event
 from sqlmodel import Session
 
 P = ParamSpec("P")
@@ -25,6 +26,9 @@ class ThreadedEngine:
         self.engine = engine
         self._threads = threads
         self._executor = self._create_executor()
+        self._current = _Current()
+        # SQLAlchemy has questions to a server before it hands a new connection out, and may wait there too.
+        event.listen(engine, "do_connect", self._connect)
         # For whoever never closes it, as a `TestClient` without a lifespan.
         weakref.finalize(self, engine.dispose)
 
@@ -43,12 +47,22 @@ class ThreadedEngine:
         self.engine.dispose()
         self._executor = self._create_executor()
 
+    def _connect(self, dialect: Any, _record: Any, arguments: Any, options: Any) -> Any:
+        connection = dialect.connect(*arguments, **options)
+        try:
+            self._current.call.hold(connection)
+        except CancelledError:
+            connection.close()
+            raise
+        return connection
+
     def _create_executor(self) -> ThreadPoolExecutor:
         return ThreadPoolExecutor(self._threads, thread_name_prefix="database")
 
     def _work(
         self, call: "_Call", function: Callable[Concatenate[Session, P], T], *args: P.args, **kwargs: P.kwargs
     ) -> T:
+        self._current.call = call
         with self.engine.connect() as connection, call.holding(connection), Session(connection) as session:
             return function(session, *args, **kwargs)
 
@@ -66,15 +80,19 @@ class _Call:
 
     @contextmanager
     def holding(self, connection: Connection) -> Iterator[None]:
-        with self._lock:
-            if self._expired:
-                raise CancelledError("the caller has given up")
-            self._connection = connection.connection.dbapi_connection
+        self.hold(connection.connection.dbapi_connection)
         try:
             yield
         finally:
             with self._lock:
                 self._connection = None
+
+    def hold(self, connection: Any) -> None:
+        """Raises `CancelledError` when the caller has given up."""
+        with self._lock:
+            if self._expired:
+                raise CancelledError("the caller has given up")
+            self._connection = connection
 
     def expire(self) -> None:
         """Free the thread, if it is at a query."""
@@ -92,6 +110,13 @@ def _interrupt(connection: Any) -> None:
     if isinstance(connection, sqlite3.Connection):
         connection.interrupt()
         return
-    # The connection may be closing by itself at this moment.
-    with suppress(OSError), socket.socket(fileno=os.dup(connection.fileno())) as duplicate:
+    # The connection may be closing by itself at this moment, or be closed.
+    with suppress(OSError, psycopg2.InterfaceError), socket.socket(fileno=os.dup(connection.fileno())) as duplicate:
         duplicate.shutdown(socket.SHUT_RDWR)
+
+
+class _Current(threading.local):
+    """The call that a thread works for."""
+
+    def __init__(self) -> None:
+        self.call = _Call()
