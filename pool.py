@@ -1,6 +1,7 @@
 """Connections to PostgreSQL in the event loop: psycopg2's asynchronous mode, and a pool of them."""
 
 import asyncio
+import re
 import select
 import socket
 from collections import deque
@@ -13,6 +14,10 @@ from psycopg2.extensions import POLL_OK, POLL_READ, POLL_WRITE
 from sqlalchemy.exc import DBAPIError
 
 from greenlets import Worker
+
+# A query that was given up may wait for a lock. PostgreSQL, from 14, then looks every two seconds whether its client is
+# still there; without that, such queries would take up more and more of the server's connections.
+CHECK_CLIENT = "-c client_connection_check_interval=2000"
 
 # Bytes that the empty buffer of a socket always takes; whether more were sent has to be asked.
 SENT_AT_ONCE = 8192
@@ -135,15 +140,16 @@ class Connection:
 
 
 async def resolved(options: Mapping[str, Any]) -> dict[str, Any]:
-    """The options with the address of the host, which libpq would look up in the event loop."""
+    """The options with all addresses of the host, which libpq would look up in the event loop; it tries each."""
     host = options.get("host", "")
     if not host or host.startswith("/") or "," in host or "hostaddr" in options:
         return dict(options)
     try:
-        addresses = await asyncio.get_running_loop().getaddrinfo(host, None, type=socket.SOCK_STREAM)
+        found = await asyncio.get_running_loop().getaddrinfo(host, None, type=socket.SOCK_STREAM)
     except OSError as error:
         raise psycopg2.OperationalError(f"could not find the host {host}: {error}") from error
-    return {**options, "hostaddr": addresses[0][4][0]}
+    addresses = list(dict.fromkeys(str(address[0]) for *_, address in found))
+    return {**options, "host": ",".join([host] * len(addresses)), "hostaddr": ",".join(addresses)}
 
 
 class Pool:
@@ -151,6 +157,7 @@ class Pool:
 
     def __init__(self, options: Mapping[str, Any], size: int) -> None:
         self._options, self._size = options, size
+        self._check_client = True
         self._open = 0
         self._idle: list[Connection] = []
         # Who waits is given a connection, or None when there is room for a new one.
@@ -208,9 +215,20 @@ class Pool:
 
     async def _connect(self) -> Connection:
         try:
-            return await Connection.open(await resolved(self._options))
+            return await self._log_in(await resolved(self._options))
         except psycopg2.Error as error:
             raise as_sqlalchemy(error) from error
+
+    async def _log_in(self, options: Mapping[str, Any]) -> Connection:
+        if self._check_client:
+            try:
+                return await Connection.open({**options, "options": f"{options.get('options', '')} {CHECK_CLIENT}"})
+            except psycopg2.OperationalError as error:
+                # PgBouncer's words, and those of an older PostgreSQL.
+                if not re.search("startup parameter|client_connection_check_interval", str(error)):
+                    raise
+                self._check_client = False
+        return await Connection.open(options)
 
     async def _connect_more(self) -> Connection:
         self._open += 1

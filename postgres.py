@@ -94,7 +94,9 @@ class AsyncEngine:
     """Runs store functions in greenlets of the running event loop."""
 
     def __init__(self, url: URL, size: int) -> None:
-        _, self._options = PGDialect_psycopg2().create_connect_args(url)  # type: ignore[no-untyped-call]
+        _, options = PGDialect_psycopg2().create_connect_args(url)  # type: ignore[no-untyped-call]
+        # Or else it is the database's, which may know fewer letters than people do.
+        self._options = {"client_encoding": "UTF8", **options}
         self._size = size
         self._pools: dict[asyncio.AbstractEventLoop, Pool] = {}
 
@@ -115,12 +117,14 @@ class AsyncEngine:
             pool.give_back(connection)
 
     def close(self) -> None:
-        for pool in self._pools.values():
+        for pool in list(self._pools.values()):
             pool.close()
 
     def _new_pool(self) -> Pool:
         """A server has one event loop for life; a `TestClient` without a lifespan has one for each request."""
-        for loop in [loop for loop in self._pools if loop.is_closed()]:
-            self._pools.pop(loop).close()
+        # Several threads may do so at once.
+        for loop in list(self._pools):
+            if loop.is_closed() and (ended := self._pools.pop(loop, None)):
+                ended.close()
         pool = self._pools[asyncio.get_running_loop()] = Pool(self._options, self._size)
         return pool

@@ -11,18 +11,19 @@ import time
 import weakref
 from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
+import psycopg2
 import pytest
-from sqlalchemy import func, select, text
+from sqlalchemy import event, func, select, text
 from sqlalchemy.exc import OperationalError, ProgrammingError
 from sqlmodel import Session
 
 import database as database_module
 import store
-from database import Database, DatabaseUnavailable
+from database import Database, DatabaseUnavailable, _postgresql
 from pool import Connection, Pool
 from settings import Settings
 from tables import create_tables
@@ -434,6 +435,104 @@ def test_a_frozen_server_does_not_hold_the_creation_of_tables(
     database._prepare = create
     proxy.thaw()
     recover(run, database)
+
+
+def test_a_server_that_freezes_after_the_log_in_does_not_hold_the_creation_of_tables(
+    connect: Connect, postgres_url: str, proxy: Proxy, run: Run
+) -> None:
+    """SQLAlchemy has questions then, before it hands the connection out."""
+    database = connect(proxy.url(database_name(postgres_url)), deadline=1)
+    faults = [proxy.freeze]
+    event.listen(database.threads.engine, "first_connect", lambda *_: faults and faults.pop()(), insert=True)
+
+    with pytest.raises(DatabaseUnavailable, match="no answer"):
+        run(database.run(store.ping))
+    closer = threading.Thread(target=database.threads.close, daemon=True)
+    closer.start()
+    closer.join(10)
+    freed = not closer.is_alive()
+    proxy.thaw()
+    recover(run, database)
+    assert freed
+
+
+def test_a_connection_made_for_nobody_is_closed(postgres_url: str) -> None:
+    """Whoever asked gave up while the server was asked for it."""
+    engine = _postgresql(Settings(secret=SECRET, database_url=postgres_url).database, 5)
+    engine._current.call.expire()
+
+    with pytest.raises(CancelledError) as raised:
+        engine.engine.connect()
+    assert raised.traceback[-2].locals["connection"].closed
+    engine.close()
+
+
+def test_who_gives_up_on_a_connection_that_is_closed_already(postgres: Postgres) -> None:
+    call = _Call()
+    with closing(psycopg2.connect(postgres.url("postgres"))) as connection:
+        call.hold(connection)
+
+    call.expire()
+
+
+def test_all_addresses_of_a_host_are_tried(
+    connect: Connect, postgres_url: str, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`localhost` is often ::1 first, where nobody may listen."""
+    of_one = socket.getaddrinfo("127.0.0.1", None, type=socket.SOCK_STREAM)
+    of_none = socket.getaddrinfo("127.0.0.2", None, type=socket.SOCK_STREAM)
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: of_none + of_one)
+
+    assert run(connect(postgres_url.replace("127.0.0.1", "localhost")).run(query("SELECT 1"))) == 1
+
+
+def test_the_server_ends_queries_that_were_given_up(
+    connect: Connect, postgres: Postgres, postgres_url: str, run: Run
+) -> None:
+    """They would wait for the lock on connections that nobody counts any more."""
+    waiting = "SELECT count(*) FROM pg_stat_activity WHERE datname = %s AND wait_event_type = 'Lock'"
+    database = connect(postgres_url, deadline=0.5, pool_size=2)
+    run(database.run(store.ping))
+    with closing(psycopg2.connect(postgres_url)) as holder, holder.cursor() as cursor:
+        cursor.execute("LOCK TABLE tasks IN ACCESS EXCLUSIVE MODE")
+        with pytest.raises(DatabaseUnavailable):
+            run(database.run(store.get_task, "ada", 1))
+        run(until(lambda: postgres.execute("postgres", waiting, [database_name(postgres_url)]) == [(0,)]))
+
+
+def test_options_of_the_url_are_kept(connect: Connect, postgres_url: str, run: Run) -> None:
+    database = connect(f"{postgres_url}?options=-c%20statement_timeout%3D3210")
+
+    assert run(database.run(query("SHOW statement_timeout"))) == "3210ms"
+    assert run(database.run(query("SHOW client_connection_check_interval"))) == "2s"
+
+
+def test_text_is_unicode_whatever_the_encoding_of_the_database(
+    connect: Connect, postgres: Postgres, postgres_url: str, run: Run
+) -> None:
+    name = database_name(postgres_url)
+    ascii_name = f"{name}_ascii"
+    postgres.execute("postgres", f"CREATE DATABASE {ascii_name} ENCODING SQL_ASCII LOCALE 'C' TEMPLATE template0")
+    database = connect(postgres_url.replace(name, ascii_name))
+    values = {"title": "日本 é", "description": None, "completed": False, "due_date": None}
+
+    run(database.run(store.ensure_user, "é", None, "Ünï"))
+    assert run(database.run(store.create_task, "é", values)).title == "日本 é"
+    database.close()
+    postgres.execute("postgres", f"DROP DATABASE {ascii_name}")
+
+
+def test_a_loop_that_ended_may_be_dealt_with_by_another_thread(connect: Connect, postgres_url: str, run: Run) -> None:
+    database = connect(postgres_url)
+    pools: dict[Any, Any] = database._engine._pools  # type: ignore[union-attr]
+
+    class Ended:
+        def is_closed(self) -> bool:
+            del pools[self]
+            return True
+
+    pools[Ended()] = None
+    run(database.run(store.ping))
 
 
 def test_the_connections_of_a_loop_that_ended_are_closed(connect: Connect, postgres_url: str, proxy: Proxy) -> None:
