@@ -1,7 +1,7 @@
 """Keyset paging: the sorts of a list, and the opaque cursor that names the last task of a page."""
 
 import base64
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import AfterValidator, Field, TypeAdapter
@@ -40,8 +40,9 @@ _KEYS: dict[Sort, str] = {"created": "created_at", "title": "title", "due_date":
 
 
 def position(sort: Sort, row: Any) -> Position:
-    """Where the task of this row stands in that sort."""
-    return Position(getattr(row, _KEYS[sort]), row.id)
+    """Where the task of this row stands in that sort. A moment is in UTC, whatever the time zone of the session."""
+    key = getattr(row, _KEYS[sort])
+    return Position(key.astimezone(UTC) if isinstance(key, datetime) else key, row.id)
 
 
 def write_cursor(sort: Sort, row: Any) -> str:

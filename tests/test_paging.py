@@ -8,8 +8,11 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from starlette.testclient import TestClient
 
+from app import create_app
 from paging import Sort, Status
-from tests.conftest import Rows
+from settings import Settings
+from tests.conftest import Rows, RowsOf, database_name
+from tests.tokens import SECRET, bearer, token_of
 
 SORTS: list[Sort] = ["created", "title", "due_date"]
 STATUSES: list[Status] = ["all", "pending", "completed"]
@@ -240,3 +243,19 @@ def test_a_whole_list_goes_on_from_a_cursor(ada: TestClient, monkeypatch: pytest
     rest = ada.get("/api/tasks?limit=2").links["next"]["url"].replace("limit=2&", "")
 
     assert ada.get(rest).json() == tasks[2:]
+
+
+def test_pages_go_on_whatever_time_zone_the_database_has(
+    postgres_url: str, rows_of: RowsOf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So does a whole list from one chunk to the next."""
+    monkeypatch.setattr("app.CHUNK", CHUNK)
+    rows_of(postgres_url, f"ALTER DATABASE {database_name(postgres_url)} SET timezone = 'Asia/Kolkata'")
+    app = create_app(Settings(secret=SECRET, database_url=postgres_url))
+
+    with TestClient(app, headers=bearer(token_of("ada"))) as ada:
+        tasks = create(ada, 2 * CHUNK + 1)[::-1]
+
+        assert [task for page in pages(ada, "limit=2") for task in page] == tasks
+        assert whole(ada) == tasks
+    assert str(rows_of(postgres_url, "SELECT max(created_at) FROM tasks")[0][0]).endswith("+05:30")
