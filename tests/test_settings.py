@@ -1,10 +1,13 @@
 """The environment: what each variable may be, what it is when unset, and the sentence for a bad one."""
 
+import base64
 import logging
 import os
+import random
 import runpy
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +67,20 @@ def refused_by_client(reason: str) -> str:
 
 PLACEHOLDERS = ["change-me", "changeme", "CHANGE_ME", "change this", "replace-with", "placeholder", "your-secret"]
 PLACEHOLDERS += ["your-super-secret", "better-auth-secret-123456789"]
+WHOLE_PLACEHOLDERS = [
+    "your_better_auth_secret_here_minimum_32_characters",
+    "your_jwt_secret_at_least_32_characters",
+    "your-256-bit-secret-your-256-bit-secret",
+    "generate-a-32-character-secret-key-here",
+    "insert-your-32-byte-secret-right-here-ok",
+    "my-super-secret-key-for-development-only",
+    "changeit-changeit-changeit-changeit-12",
+    "Change.It.Before.You.Go.To.Production",
+    "replace-me-with-the-output-of-openssl-rand-base64-32",
+    "x" * 37,
+    " " * 40,
+    "1234567" * 5,
+]
 NO_ADDRESSES = ["localhost:3000", "//localhost", "ftp://localhost", "http://", "http://:3000", "http://[::1", "*"]
 NO_ADDRESSES += ["http://localhost:port", "http://localhost:99999", "http://a b", 'http://a"b', "http://日本.example"]
 OTHER_KINDS = ["mysql", "postgresql+asyncpg", "postgresql+psycopg", "sqlite+aiosqlite", "prisma"]
@@ -81,6 +98,7 @@ REFUSALS = [
     ("BETTER_AUTH_SECRET", "ß" * 15, too_short(30)),
     ("BETTER_AUTH_SECRET", "\udcff" * 40, "BETTER_AUTH_SECRET is not UTF-8; make one with `openssl rand -base64 32`."),
     *[("BETTER_AUTH_SECRET", f"{text}-{'0' * 32}", GUESSABLE) for text in PLACEHOLDERS],
+    *[("BETTER_AUTH_SECRET", text, GUESSABLE) for text in WHOLE_PLACEHOLDERS],
     *[(name, url, no_address(name, url)) for name in ("BETTER_AUTH_URL", "JWKS_URL") for url in NO_ADDRESSES],
     *[("CORS_ORIGINS", f"http://a, {url}", no_address("CORS_ORIGINS", url)) for url in NO_ADDRESSES],
     *[
@@ -120,6 +138,28 @@ def test_a_bad_value_is_refused_with_a_sentence(name: str, value: str, sentence:
 
     assert str(refused.value) == sentence
     assert "sesame" not in sentence
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        lambda secret: secret.hex(),
+        lambda secret: secret[:16].hex(),
+        lambda secret: base64.b64encode(secret).decode(),
+        lambda secret: base64.urlsafe_b64encode(secret).decode(),
+    ],
+    ids=["hex", "32-digits", "base64", "base64url"],
+)
+def test_a_random_secret_is_no_placeholder(written: Callable[[bytes], str]) -> None:
+    """As `openssl rand` and its like make them."""
+    source = random.Random(256)  # noqa: S311 - the same ones in every run
+    for _ in range(5000):
+        secret = written(source.randbytes(32))
+        assert Settings(secret=secret).secret == secret
+
+
+def test_eight_different_characters_are_enough() -> None:
+    assert read(BETTER_AUTH_SECRET="12345678" * 4).secret == "12345678" * 4
 
 
 @pytest.mark.parametrize("variables", [{}, dict.fromkeys(VARIABLES[1:], "")], ids=["unset", "empty"])
