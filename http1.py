@@ -1,4 +1,4 @@
-"""Uvicorn's HTTP, with an end to what a request may send besides its body, and an answer in one write.
+"""Uvicorn's HTTP, with an end to what a request may send besides its body, an answer in one write, and errors in JSON.
 
 To be started as `uvicorn --http http1:BoundedHttp`.
 """
@@ -6,11 +6,19 @@ To be started as `uvicorn --http http1:BoundedHttp`.
 import asyncio
 from typing import Any
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+
+from errors import error_response
 
 # Bytes of a head, of the trailers, or of a chunk's extension. The parser collects them, in a time that grows with their
 # square: 100 MB hold everybody up for seconds.
 MAXIMUM_HEAD = 64 * 1024
+
+NO_HTTP = "This is no valid HTTP/1.1 request; see to its request line, its headers and the length of its body."
+TOO_LARGE = "The request has more than 64 KiB besides its body; shorten its address or its headers."
+
+# No request has reached the app, whose middleware gives these to every other answer.
+HEADERS = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff", "Connection": "close"}
 
 
 class JoinedWrites:
@@ -52,6 +60,7 @@ class BoundedHttp(HttpToolsProtocol):
         # Bytes since the parser last got anywhere, counted by what arrives at once (at most 256 KiB).
         self._pending = 0
         self._got_on = False
+        self._too_large = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(JoinedWrites(transport))  # type: ignore[arg-type]
@@ -61,7 +70,16 @@ class BoundedHttp(HttpToolsProtocol):
         super().data_received(data)
         self._pending = 0 if self._got_on else self._pending + len(data)
         if self._pending > MAXIMUM_HEAD and not self.transport.is_closing():
-            self.send_400_response("The head of the request is too large.")
+            self._too_large = True
+            self.send_400_response(TOO_LARGE)
+
+    def send_400_response(self, msg: str) -> None:  # noqa: ARG002 - uvicorn's, in which there is nothing to act on
+        """In the one shape of an error; uvicorn's own is plain text."""
+        response = error_response(400, TOO_LARGE if self._too_large else NO_HTTP, headers=HEADERS)
+        headers = [*self.server_state.default_headers, *response.raw_headers]
+        lines = [STATUS_LINE[400], *(name + b": " + value + b"\r\n" for name, value in headers), b"\r\n"]
+        self.transport.write(b"".join(lines) + response.body)
+        self.transport.close()
 
     def on_message_begin(self) -> None:
         self._got_on = True

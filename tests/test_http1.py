@@ -1,6 +1,7 @@
 """The bound on what a request may send besides its body, on a real socket; and what a connection writes."""
 
 import asyncio
+import json
 import threading
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -13,8 +14,9 @@ from hypothesis import strategies as st
 from uvicorn.server import ServerState
 
 from app import create_app
-from http1 import MAXIMUM_HEAD, BoundedHttp, JoinedWrites
+from http1 import MAXIMUM_HEAD, NO_HTTP, TOO_LARGE, BoundedHttp, JoinedWrites
 from settings import Settings
+from tests.attacks.wire import answers as answers_in
 from tests.attacks.wire import talk as talk_to
 from tests.proxy import HOST, free_port
 from tests.servers import answers
@@ -67,6 +69,29 @@ def test_an_endless_head_is_refused(talk: Talk, sent: bytes) -> None:
     # Whoever still sends when the server closes may not see the answer.
     assert answer == b"" or answer.startswith((b"HTTP/1.1 400 ", b"HTTP/1.1 405 "))
     assert talk(health()).startswith(b"HTTP/1.1 200 ")
+
+
+@pytest.mark.parametrize(
+    ("sent", "detail"),
+    [
+        pytest.param(b"nonsense\r\n\r\n", NO_HTTP, id="nonsense"),
+        pytest.param(health(b"Content-Length: many\r\n\r\n"), NO_HTTP, id="length"),
+        pytest.param(b"GET nowhere HTTP/1.1\r\nHost: x\r\n\r\n", NO_HTTP, id="address"),
+        pytest.param(b"\r\n" * (MAXIMUM_HEAD // 2) + b"\r", TOO_LARGE, id="too-large"),
+    ],
+)
+def test_what_is_no_http_is_told_so_in_json(talk: Talk, sent: bytes, detail: str) -> None:
+    """With the headers of every other answer, but for the id of a request that never was."""
+    (answer,) = answers_in(talk(sent))
+
+    assert (answer.status, json.loads(answer.body)) == (400, {"detail": detail})
+    assert {name: value for name, value in answer.headers if name not in (b"date", b"server")} == {
+        b"content-type": b"application/json",
+        b"content-length": b"%d" % len(answer.body),
+        b"cache-control": b"no-store",
+        b"x-content-type-options": b"nosniff",
+        b"connection": b"close",
+    }
 
 
 def test_many_requests_at_once_are_no_large_head(talk: Talk) -> None:

@@ -17,11 +17,14 @@ def filled(attacked: Live, game: bytes) -> bytes:
 
 
 def play(attacked: Live, game: bytes, *, hang_up: bool = False) -> list[Answer]:
-    """What the game gets, which is nothing of somebody else's, and does no harm."""
+    """What the game gets, which is nothing of somebody else's, and JSON whoever answers, and does no harm."""
     received = talk(attacked.address, filled(attacked, game), hang_up=hang_up)
     assert TREASURE.encode() not in received
     assert attacked.still_serves()
-    return answers(received)
+    found = answers(received)
+    assert {answer.header(b"content-type") for answer in found if answer.body} <= {b"application/json"}
+    assert all("detail" in json.loads(answer.body) for answer in found if answer.status >= 400)
+    return found
 
 
 def tasks(attacked: Live) -> bytes:
