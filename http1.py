@@ -60,6 +60,9 @@ class BoundedHttp(HttpToolsProtocol):
         # Bytes since the parser last got anywhere, counted by what arrives at once (at most 256 KiB).
         self._pending = 0
         self._got_on = False
+        # Bytes that have just arrived, and all since those in which the message began: no head has more.
+        self._arrived = 0
+        self._message = 0
         self._too_large = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -67,6 +70,8 @@ class BoundedHttp(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         self._got_on = False
+        self._arrived = len(data)
+        self._message += self._arrived
         super().data_received(data)
         self._pending = 0 if self._got_on else self._pending + len(data)
         if self._pending > MAXIMUM_HEAD and not self.transport.is_closing():
@@ -83,7 +88,15 @@ class BoundedHttp(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         self._got_on = True
+        self._message = self._arrived
         super().on_message_begin()
+
+    def on_headers_complete(self) -> None:
+        if self._message > MAXIMUM_HEAD and self._head_size() > MAXIMUM_HEAD:
+            self._too_large = True
+            # Whatever is raised here stops the parser, and uvicorn sends a 400.
+            raise ValueError(TOO_LARGE)
+        super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:
         self._got_on = True
@@ -92,3 +105,8 @@ class BoundedHttp(HttpToolsProtocol):
     def on_message_complete(self) -> None:
         self._got_on = True
         super().on_message_complete()
+
+    def _head_size(self) -> int:
+        """Bytes of the head as it is usually written; the parser does not tell where in what arrived it ends."""
+        line = len(self.parser.get_method()) + len(self.url) + len(b"  HTTP/1.1\r\n")
+        return line + sum(len(name) + len(value) + len(b": \r\n") for name, value in self.headers) + len(b"\r\n")

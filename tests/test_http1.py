@@ -125,6 +125,12 @@ class Transport:
     def get_extra_info(self, _: str) -> None:
         return None
 
+    def pause_reading(self) -> None:
+        """What comes all the same is taken."""
+
+    def resume_reading(self) -> None:
+        pass
+
 
 def written(steps: list[Any]) -> list[bytes]:
     """What reaches the transport: bytes are written; None stands for a turn of the event loop."""
@@ -169,20 +175,64 @@ def test_nothing_is_lost_or_moved(steps: list[Any]) -> None:
     assert b"".join(written([*steps, "close"])) == b"".join(step for step in steps if step)
 
 
-@pytest.mark.parametrize("path", ["/health", "/api/tasks", "/nowhere"])
-def test_an_answer_is_one_write(path: str) -> None:
-    """Of uvicorn and the whole app, on a transport that counts."""
+def served(pieces: list[bytes]) -> Transport:
+    """By uvicorn and the whole app, on a transport that counts, to which these pieces come until it is closed."""
     transport = Transport()
     app = create_app(Settings(secret=SECRET, database_url="sqlite://"))
 
-    async def answer() -> None:
+    async def serve() -> None:
         protocol = BoundedHttp(uvicorn.Config(app, ws="none", log_config=None), ServerState(), {})
         protocol.connection_made(transport)  # type: ignore[arg-type]
-        protocol.data_received(f"GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
-        await asyncio.gather(*protocol.tasks)
+        for piece in pieces:
+            if not transport.closed:
+                protocol.data_received(piece)
+            while protocol.tasks:
+                await asyncio.gather(*protocol.tasks)
 
-    asyncio.run(answer())
+    asyncio.run(serve())
+    return transport
+
+
+@pytest.mark.parametrize("path", ["/health", "/api/tasks", "/nowhere"])
+def test_an_answer_is_one_write(path: str) -> None:
+    transport = served([f"GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode()])
+
     assert len(transport.written) == 1
     assert transport.written[0].startswith(b"HTTP/1.1 ")
     assert transport.written[0].endswith(b"}")
     assert transport.closed
+
+
+def head(size: int, in_path: bool) -> bytes:
+    """One of so many bytes, of a request with a body of 100,000."""
+    rest = b"Host: x\r\nContent-Length: 100000\r\nX: "
+    padding = b"a" * (size - len(b"GET /health? HTTP/1.1\r\n" + rest + b"\r\n\r\n"))
+    path, value = (padding, b"") if in_path else (b"", padding)
+    return b"GET /health?" + path + b" HTTP/1.1\r\n" + rest + value + b"\r\n\r\n"
+
+
+@pytest.mark.parametrize("cut", [0, 1, 60_000, 70_000, 180_000, 290_000])
+@pytest.mark.parametrize("in_path", [False, True], ids=["header", "path"])
+@pytest.mark.parametrize(
+    ("size", "statuses"),
+    [(1000, [200, 200]), (MAXIMUM_HEAD, [200, 200]), (MAXIMUM_HEAD + 1, [400]), (190_000, [400])],
+    ids=str,
+)
+def test_a_head_ends_at_its_bound_however_it_arrives(size: int, statuses: list[int], in_path: bool, cut: int) -> None:
+    """With its body and another request behind it, in up to three reads."""
+    sent = head(size, in_path) + b"x" * 100_000 + health()
+
+    transport = served([piece for piece in (sent[:cut], sent[cut : cut + 20_000], sent[cut + 20_000 :]) if piece])
+
+    assert [answer.status for answer in answers_in(b"".join(transport.written))] == statuses
+    assert transport.closed
+
+
+def test_a_bound_is_one_of_each_request() -> None:
+    """Large heads behind each other, on one connection."""
+    transport = served([head(60_000, in_path=False) + b"x" * 100_000] * 3 + [head(MAXIMUM_HEAD + 1, in_path=False)])
+
+    found = answers_in(b"".join(transport.written))
+
+    assert [answer.status for answer in found] == [200, 200, 200, 400]
+    assert json.loads(found[-1].body) == {"detail": TOO_LARGE}
