@@ -53,7 +53,12 @@ async def list_tasks(request: Request) -> Response:
     if len(rows) <= size:
         return json_response(tasks_json(rows))
     if query.limit is None:
-        return StreamingResponse(chunks(request, query, rows), media_type="application/json")
+        pieces = chunks(request, query, rows)
+        if request.scope["http_version"] < "1.1":
+            # Without a length uvicorn sends chunks, and these must not answer HTTP/1.0 (RFC 9112, section 6.1), which
+            # nginx speaks to servers.
+            return json_response(b"".join([piece async for piece in pieces]))
+        return StreamingResponse(pieces, media_type="application/json")
     rows = rows[:size]
     next_page = urlencode({**request.query_params, "cursor": write_cursor(query.sort, rows[-1])})
     return json_response(tasks_json(rows), headers={"Link": f'</api/tasks?{next_page}>; rel="next"'})
