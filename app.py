@@ -29,7 +29,7 @@ from middleware import CORS, BodyLimit, RequestLog, Shield, TrailingSlash
 from openapi import document
 from paging import MAXIMUM_ID, Position, position, write_cursor
 from schemas import TaskCreate, TaskQuery, TaskUpdate, task_json, tasks_json
-from settings import Settings, configure_logging, settings_or_exit
+from settings import Settings, configure_logging, end_with_0, settings_or_exit
 from tables import create_tables
 from users import EnsureUser, UserRows
 
@@ -253,5 +253,6 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     settings = settings_or_exit()
     configure_logging(settings.log_level)
+    end_with_0()
     globals()["app"] = create_app(settings)
     return globals()["app"]

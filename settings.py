@@ -3,6 +3,9 @@
 import logging
 import os
 import re
+import signal
+import sys
+import threading
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import SplitResult, urlsplit
@@ -201,6 +204,16 @@ def _integer(name: str, default: int) -> int:
 def configure_logging(level: str) -> None:
     """Send the app's log lines to standard error, for the process that serves."""
     logging.basicConfig(level=level, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+
+
+def end_with_0() -> None:
+    """Have the process that serves end with 0 when it is asked to stop, if it has no plan of its own for SIGTERM.
+
+    Uvicorn, alone and not as one of several workers, stops in order, and then sends itself the signal once more.
+    """
+    # Nowhere but in the main thread may a process be told what to do with signals.
+    if threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
 
 
 def settings_or_exit() -> Settings:

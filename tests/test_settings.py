@@ -320,7 +320,10 @@ def test_a_start_that_cannot_be_ends_with_one_sentence(variables: dict[str, str]
 
 
 def test_the_app_module_can_be_imported_without_any_environment() -> None:
-    assert python("import app; print(app.create_app.__name__)") == (0, "create_app\n", "")
+    """And leaves it to the process how it ends."""
+    statement = "import app, signal; print(app.create_app.__name__, signal.getsignal(signal.SIGTERM).name)"
+
+    assert python(statement) == (0, "create_app SIG_DFL\n", "")
 
 
 def test_a_good_environment_gives_the_app_once(tmp_path: Path) -> None:

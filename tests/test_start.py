@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 
@@ -33,8 +34,9 @@ def environment(**variables: str) -> dict[str, str]:
 
 @pytest.mark.parametrize("target", ["app:app", "main:app"])
 def test_uvicorn_finds_the_app_by_both_names(target: str, tmp_path: Path) -> None:
-    with backend(f"sqlite:///{tmp_path}/todo.db", target=target) as (_, api):
+    with backend(f"sqlite:///{tmp_path}/todo.db", target=target) as (process, api):
         assert httpx2.get(f"{api}/api/tasks", headers=ADA).json() == []
+        assert process.terminate() == 0
 
 
 @pytest.fixture
@@ -45,34 +47,50 @@ def terminate() -> Iterator[None]:
     signal.signal(signal.SIGTERM, before)
 
 
-@pytest.mark.usefixtures("terminate")
-def test_the_app_is_made_from_the_environment_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def fresh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Environment and no app yet, nor afterwards."""
     monkeypatch.setenv("BETTER_AUTH_SECRET", SECRET)
     monkeypatch.setenv("DATABASE_URL", f"sqlite:///{tmp_path}/todo.db")
-    monkeypatch.delitem(vars(app), "app", raising=False)
+    vars(app).pop("app", None)
+    yield
+    vars(app).pop("app", None)
+
+
+@pytest.mark.usefixtures("fresh", "terminate")
+def test_the_app_is_made_from_the_environment_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delitem(sys.modules, "main", raising=False)
     made = importlib.import_module("main").app
-    monkeypatch.delitem(vars(app), "app")  # and so forgets it afterwards
 
     with TestClient(made, headers=ADA) as client:
         assert client.get("/api/tasks").json() == []
 
 
-@pytest.mark.usefixtures("terminate")
-def test_a_lone_server_ends_with_0(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """And one that has a plan of its own for SIGTERM keeps it."""
-    monkeypatch.setenv("BETTER_AUTH_SECRET", SECRET)
-    monkeypatch.setenv("DATABASE_URL", f"sqlite:///{tmp_path}/todo.db")
-    for plan in (signal.SIG_IGN, signal.SIG_DFL):
-        signal.signal(signal.SIGTERM, plan)
-        monkeypatch.delitem(vars(app), "app", raising=False)
-        monkeypatch.delitem(sys.modules, "main", raising=False)
-        importlib.import_module("main")
-        assert (signal.getsignal(signal.SIGTERM) is plan) == (plan is signal.SIG_IGN)
-    monkeypatch.delitem(vars(app), "app")
+@pytest.mark.usefixtures("fresh", "terminate")
+def test_a_lone_server_ends_with_0() -> None:
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    _ = app.app
 
     with pytest.raises(SystemExit, match=r"^0$"):
         signal.raise_signal(signal.SIGTERM)
+
+
+@pytest.mark.usefixtures("fresh", "terminate")
+def test_a_process_with_a_plan_of_its_own_for_sigterm_keeps_it() -> None:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    _ = app.app
+
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_IGN
+
+
+@pytest.mark.usefixtures("fresh", "terminate")
+def test_a_server_in_a_thread_leaves_signals_to_the_main_one() -> None:
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    with ThreadPoolExecutor(1) as thread:
+        made = thread.submit(lambda: app.app).result()
+
+    assert made is app.app
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
 
 
 def test_the_release_creates_the_tables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rows_of: RowsOf) -> None:
