@@ -6,7 +6,6 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import cache
 from typing import Any, Concatenate, ParamSpec, TypeVar
-from urllib.parse import urlencode
 
 from pydantic_core import from_json, to_json
 from sqlalchemy.exc import IntegrityError
@@ -27,7 +26,7 @@ from errors import HANDLERS, http_exception, unauthenticated
 from keys import KeySet
 from middleware import CORS, BodyLimit, RequestLog, Shield, TrailingSlash
 from openapi import document
-from paging import MAXIMUM_ID, Position, position, write_cursor
+from paging import MAXIMUM_ID, next_link, position
 from schemas import TaskCreate, TaskQuery, TaskUpdate, task_json, tasks_json
 from settings import Settings, configure_logging, end_with_0, settings_or_exit
 from tables import create_tables
@@ -49,19 +48,17 @@ async def list_tasks(request: Request) -> Response:
     query = TaskQuery.model_validate(dict(request.query_params))
     size = query.limit or CHUNK
     # One more than asked for tells whether there is more, without a second query.
-    rows = await list_rows(request, query, size + 1, query.cursor)
+    rows = await run(request, store.list_tasks, query.status, query.sort, size + 1, query.cursor)
     if len(rows) <= size:
         return json_response(tasks_json(rows))
     if query.limit is None:
         pieces = chunks(request, query, rows)
         if request.scope["http_version"] < "1.1":
-            # Without a length uvicorn sends chunks, and these must not answer HTTP/1.0 (RFC 9112, section 6.1), which
-            # nginx speaks to servers.
+            # Without a length uvicorn sends chunks, which HTTP/1.0, nginx's, does not have (RFC 9112, section 6.1).
             return json_response(b"".join([piece async for piece in pieces]))
         return StreamingResponse(pieces, media_type="application/json")
-    rows = rows[:size]
-    next_page = urlencode({**request.query_params, "cursor": write_cursor(query.sort, rows[-1])})
-    return json_response(tasks_json(rows), headers={"Link": f'</api/tasks?{next_page}>; rel="next"'})
+    link = next_link(request.query_params, query.sort, rows[size - 1])
+    return json_response(tasks_json(rows[:size]), headers={"Link": link})
 
 
 async def chunks(request: Request, query: TaskQuery, rows: Sequence[store.TaskRow]) -> AsyncIterator[bytes]:
@@ -70,7 +67,7 @@ async def chunks(request: Request, query: TaskQuery, rows: Sequence[store.TaskRo
     while rows:
         yield opening + tasks_json(rows)[1:-1]
         opening = b","
-        rows = await list_rows(request, query, CHUNK, position(query.sort, rows[-1]))
+        rows = await run(request, store.list_tasks, query.status, query.sort, CHUNK, position(query.sort, rows[-1]))
     yield b"]"
 
 
@@ -163,8 +160,7 @@ def create_app(settings: Settings) -> Starlette:
     # Mount's own pattern stops at a newline, and such a path would be answered without authentication.
     api.path_regex = re.compile(r"/api/(?P<path>.*)", re.DOTALL)
     app = Starlette(
-        # Tried in this order.
-        routes=[api, *ROUTES],
+        routes=[api, *ROUTES],  # tried in this order
         middleware=[
             Middleware(RequestLog),
             Middleware(CORS, allowed_origins=settings.allowed_origins),
@@ -195,10 +191,6 @@ async def run(
     """Run a store function for the caller, and for nobody else."""
     database: Database = request.app.state.database
     return await database.run(function, request.user.id, *args, **kwargs)
-
-
-async def list_rows(request: Request, query: TaskQuery, limit: int, after: Position | None) -> Sequence[store.TaskRow]:
-    return await run(request, store.list_tasks, query.status, query.sort, limit, after)
 
 
 async def parse(request: Request, schema: type[Body]) -> Body:

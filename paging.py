@@ -1,8 +1,10 @@
 """Keyset paging: the sorts of a list, and the opaque cursor that names the last task of a page."""
 
 import base64
+from collections.abc import Mapping
 from datetime import UTC, date, datetime, timedelta
 from typing import Annotated, Any, Literal, NamedTuple
+from urllib.parse import urlencode
 
 from pydantic import AfterValidator, Field, TypeAdapter
 from pydantic_core import to_json
@@ -48,6 +50,11 @@ def position(sort: Sort, row: Any) -> Position:
 def write_cursor(sort: Sort, row: Any) -> str:
     """An opaque, URL-safe cursor for the tasks that come after this row."""
     return base64.urlsafe_b64encode(to_json((sort, *position(sort, row)))).decode().rstrip("=")
+
+
+def next_link(parameters: Mapping[str, str], sort: Sort, row: Any) -> str:
+    """The `Link` header to the page after this row, of a list with these parameters (RFC 8288)."""
+    return f'</api/tasks?{urlencode({**parameters, "cursor": write_cursor(sort, row)})}>; rel="next"'
 
 
 def read_cursor(sort: Sort, cursor: str) -> Position:
