@@ -73,13 +73,9 @@ WHOLE_PLACEHOLDERS = [
     "your-256-bit-secret-your-256-bit-secret",
     "generate-a-32-character-secret-key-here",
     "insert-your-32-byte-secret-right-here-ok",
-    "my-super-secret-key-for-development-only",
     "changeit-changeit-changeit-changeit-12",
     "Change.It.Before.You.Go.To.Production",
     "replace-me-with-the-output-of-openssl-rand-base64-32",
-    "x" * 37,
-    " " * 40,
-    "1234567" * 5,
 ]
 NO_ADDRESSES = ["localhost:3000", "//localhost", "ftp://localhost", "http://", "http://:3000", "http://[::1", "*"]
 NO_ADDRESSES += ["http://localhost:port", "http://localhost:99999", "http://a b", 'http://a"b', "http://日本.example"]
@@ -94,6 +90,7 @@ CLIENT_REFUSES = {
 
 REFUSALS = [
     ("BETTER_AUTH_SECRET", "", NOT_SET),
+    ("BETTER_AUTH_SECRET", " " * 40, NOT_SET),
     ("BETTER_AUTH_SECRET", "a" * 31, too_short(31)),
     ("BETTER_AUTH_SECRET", "ß" * 15, too_short(30)),
     ("BETTER_AUTH_SECRET", "\udcff" * 40, "BETTER_AUTH_SECRET is not UTF-8; make one with `openssl rand -base64 32`."),
@@ -156,10 +153,6 @@ def test_a_random_secret_is_no_placeholder(written: Callable[[bytes], str]) -> N
     for _ in range(5000):
         secret = written(source.randbytes(32))
         assert Settings(secret=secret).secret == secret
-
-
-def test_eight_different_characters_are_enough() -> None:
-    assert read(BETTER_AUTH_SECRET="12345678" * 4).secret == "12345678" * 4
 
 
 @pytest.mark.parametrize("variables", [{}, dict.fromkeys(VARIABLES[1:], "")], ids=["unset", "empty"])
