@@ -90,7 +90,9 @@ export function useDeleteTask(id: number) {
 
 /** Not awaited by those who call it: a mutation is over when the API has answered. */
 function refresh(client: QueryClient) {
-  void client.invalidateQueries({ queryKey: ["tasks"] });
+  const filters = { queryKey: ["tasks"] };
+  // Cancelled first: the first fetch of a list would be left to end, and may have been answered before the change.
+  void client.cancelQueries(filters).then(() => client.invalidateQueries(filters));
 }
 
 function editTasks(client: QueryClient, edit: (tasks: Task[]) => Task[]) {
