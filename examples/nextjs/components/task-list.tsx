@@ -1,7 +1,7 @@
 import Link from "next/link";
 import { useEffect, useRef, useState } from "react";
 import { ApiError } from "@/lib/api";
-import { messageOf, useAddTask, useTasks } from "@/lib/tasks";
+import { messageOf, useAddTask, useNextPage, useTasks } from "@/lib/tasks";
 import { Notice, type NoticeContent } from "./notice";
 import { TaskForm, type TaskValues } from "./task-form";
 import { type Notify, TaskItem } from "./task-item";
@@ -19,6 +19,7 @@ export function TaskList() {
   const list = useRef<HTMLUListElement>(null);
   const firstNew = useRef<number>(null);
   const query = useTasks(filter);
+  const nextPage = useNextPage(query, filter);
   const add = useAddTask();
   // `isPending` comes a render too late for the second click of a double click.
   const isAdding = useRef(false);
@@ -41,9 +42,8 @@ export function TaskList() {
   }
 
   function loadMore() {
-    if (query.isFetchingNextPage) return;
     firstNew.current = tasks?.length ?? 0;
-    void query.fetchNextPage();
+    nextPage.load();
   }
 
   // The button may be gone by now, and reading goes on here anyway.
@@ -79,10 +79,10 @@ export function TaskList() {
             ))}
           </ul>
         )}
-        {query.isFetchNextPageError && <LoadError error={query.error} onRetry={loadMore} />}
+        {query.isFetchNextPageError && <LoadError error={query.error} onRetry={nextPage.retry} />}
         {query.hasNextPage && !query.isFetchNextPageError && (
-          <button type="button" className="more" onClick={loadMore} aria-disabled={query.isFetchingNextPage}>
-            {query.isFetchingNextPage ? "Loading…" : "Load more"}
+          <button type="button" className="more" onClick={loadMore} aria-disabled={nextPage.isLoading}>
+            {nextPage.isLoading ? "Loading…" : "Load more"}
           </button>
         )}
       </section>

@@ -5,7 +5,7 @@ import {
   useMutation,
   useQueryClient,
 } from "@tanstack/react-query";
-import { createContext, useContext } from "react";
+import { createContext, useContext, useEffect, useState } from "react";
 import { type Api, ApiError, nextCursor, type Task, type TaskCreate, type TaskQuery, type TaskUpdate } from "./api";
 
 export type Filter = Required<Pick<TaskQuery, "status" | "sort">>;
@@ -47,6 +47,25 @@ export function useTasks(filter: Filter) {
     // While another filter loads, its predecessor's tasks stay.
     placeholderData: (previous) => previous,
   });
+}
+
+/**
+ * One page more. By themselves its request and a refetch would each end the other; so the page is asked for when nothing
+ * else is under way, and again when it has not come.
+ */
+export function useNextPage(query: ReturnType<typeof useTasks>, filter: Filter) {
+  const [wanted, setWanted] = useState({ filter, pages: 0 });
+  const pages = query.data?.pages.length ?? 0;
+  const isLoading =
+    wanted.filter === filter && wanted.pages > pages && query.hasNextPage && !query.isFetchNextPageError;
+
+  const fetchNextPage = () => void query.fetchNextPage({ cancelRefetch: false });
+  // After every render, because a refetch may begin and end unseen between two of them.
+  useEffect(() => {
+    if (isLoading && !query.isFetching) fetchNextPage();
+  });
+
+  return { isLoading, load: () => setWanted({ filter, pages: pages + 1 }), retry: fetchNextPage };
 }
 
 export function useAddTask() {
