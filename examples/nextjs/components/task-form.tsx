@@ -1,5 +1,6 @@
 import { type FormEvent, type ReactNode, useEffect, useRef } from "react";
 import { ApiError, type Task } from "@/lib/api";
+import { mayMoveFocus } from "@/lib/focus";
 import { messageOf } from "@/lib/tasks";
 import { Field } from "./field";
 
@@ -16,6 +17,16 @@ type Props = {
   children: ReactNode;
 };
 
+export function valuesOf(form: HTMLFormElement): TaskValues {
+  const data = new FormData(form);
+  const value = (name: string) => String(data.get(name) ?? "");
+  return {
+    title: value("title"),
+    description: value("description") || null,
+    due_date: value("due_date") || null,
+  };
+}
+
 /** Title, description and due date, for a new task and for an old one. `children` are the buttons. */
 export function TaskForm({ label, initial, error, isCompact, isFocused, onSubmit, onCancel, children }: Props) {
   const form = useRef<HTMLFormElement>(null);
@@ -23,22 +34,15 @@ export function TaskForm({ label, initial, error, isCompact, isFocused, onSubmit
   const isElsewhere = error && !["title", "description", "due_date"].some((name) => name in fields);
 
   useEffect(() => {
-    if (isFocused) form.current?.querySelector("input")?.focus();
+    if (isFocused && mayMoveFocus(form.current)) form.current?.querySelector("input")?.focus();
   }, [isFocused]);
   useEffect(() => {
-    if (error) form.current?.querySelector<HTMLElement>("[aria-invalid]")?.focus();
+    if (error && mayMoveFocus(form.current)) form.current?.querySelector<HTMLElement>("[aria-invalid]")?.focus();
   }, [error]);
 
   function submit(event: FormEvent<HTMLFormElement>) {
     event.preventDefault();
-    const data = new FormData(event.currentTarget);
-    const value = (name: string) => String(data.get(name) ?? "");
-    const values = {
-      title: value("title"),
-      description: value("description") || null,
-      due_date: value("due_date") || null,
-    };
-    onSubmit(values, event.currentTarget);
+    onSubmit(valuesOf(event.currentTarget), event.currentTarget);
   }
 
   const details = (

@@ -1,9 +1,10 @@
 import Link from "next/link";
 import { useEffect, useRef, useState } from "react";
 import { ApiError } from "@/lib/api";
+import { mayMoveFocus } from "@/lib/focus";
 import { messageOf, useAddTask, useNextPage, useTasks } from "@/lib/tasks";
 import { Notice, type NoticeContent } from "./notice";
-import { TaskForm, type TaskValues } from "./task-form";
+import { TaskForm, type TaskValues, valuesOf } from "./task-form";
 import { type Notify, TaskItem } from "./task-item";
 import { Toolbar, useFilter } from "./toolbar";
 
@@ -17,6 +18,7 @@ export function TaskList() {
   const [filter, setFilter] = useFilter();
   const [notice, setNotice] = useState<NoticeContent>({ text: "", kind: "done" });
   const list = useRef<HTMLUListElement>(null);
+  const more = useRef<HTMLButtonElement>(null);
   const firstNew = useRef<number>(null);
   const query = useTasks(filter);
   const nextPage = useNextPage(query, filter);
@@ -37,8 +39,10 @@ export function TaskList() {
       isAdding.current = false;
     }
     notify(`Added “${values.title.trim()}”.`);
+    // Unless the next task is being typed already.
+    if (JSON.stringify(valuesOf(form)) !== JSON.stringify(values)) return;
     form.reset();
-    form.querySelector("input")?.focus();
+    if (mayMoveFocus(form)) form.querySelector("input")?.focus();
   }
 
   function loadMore() {
@@ -50,8 +54,8 @@ export function TaskList() {
   useEffect(() => {
     const item = firstNew.current === null ? undefined : list.current?.children[firstNew.current];
     if (!item) return;
-    item.querySelector("input")?.focus();
     firstNew.current = null;
+    if (mayMoveFocus(more.current)) item.querySelector("input")?.focus();
   }, [tasks?.length]);
 
   return (
@@ -81,7 +85,7 @@ export function TaskList() {
         )}
         {query.isFetchNextPageError && <LoadError error={query.error} onRetry={nextPage.retry} />}
         {query.hasNextPage && !query.isFetchNextPageError && (
-          <button type="button" className="more" onClick={loadMore} aria-disabled={nextPage.isLoading}>
+          <button ref={more} type="button" className="more" onClick={loadMore} aria-disabled={nextPage.isLoading}>
             {nextPage.isLoading ? "Loading…" : "Load more"}
           </button>
         )}
