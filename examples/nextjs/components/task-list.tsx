@@ -2,7 +2,7 @@ import Link from "next/link";
 import { useEffect, useRef, useState } from "react";
 import { ApiError } from "@/lib/api";
 import { mayMoveFocus } from "@/lib/focus";
-import { messageOf, useAddTask, useNextPage, useTasks } from "@/lib/tasks";
+import { messageOf, tasksOf, useAddTask, useNextPage, useTasks } from "@/lib/tasks";
 import { Notice, type NoticeContent } from "./notice";
 import { TaskForm, type TaskValues, valuesOf } from "./task-form";
 import { type Notify, TaskItem } from "./task-item";
@@ -25,7 +25,7 @@ export function TaskList() {
   const add = useAddTask();
   // `isPending` comes a render too late for the second click of a double click.
   const isAdding = useRef(false);
-  const tasks = query.data?.pages.flatMap((page) => page.tasks);
+  const tasks = query.data && tasksOf(query.data.pages);
   const notify: Notify = (text, kind = "done") => setNotice({ text, kind });
 
   async function addTask(values: TaskValues, form: HTMLFormElement) {

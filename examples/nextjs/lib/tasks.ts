@@ -49,6 +49,13 @@ export function useTasks(filter: Filter) {
   });
 }
 
+/** A task that has changed its place between two requests is in both pages: the later one knows better. */
+export function tasksOf(pages: Page[]) {
+  const tasks = pages.flatMap((page) => page.tasks);
+  const places = new Map(tasks.map(({ id }, index) => [id, index]));
+  return tasks.filter(({ id }, index) => places.get(id) === index);
+}
+
 /**
  * One page more. By themselves its request and a refetch would each end the other; so the page is asked for when nothing
  * else is under way, and again when it has not come.
