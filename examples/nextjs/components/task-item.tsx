@@ -8,13 +8,17 @@ import { TaskForm, type TaskValues } from "./task-form";
 
 export type Notify = (text: string, kind?: "done" | "failed") => void;
 
+const changesOf = (before: Partial<TaskValues> = {}, after: TaskValues): Partial<TaskValues> =>
+  Object.fromEntries(Object.entries(after).filter(([name, value]) => value !== before[name as keyof TaskValues]));
+
 /** Stable, because React calls it again for a new function. The cleanup runs just before the element is removed. */
 const handOnFocus = (item: HTMLElement | null) => () => {
   if (item?.contains(document.activeElement)) document.getElementById("tasks")?.focus();
 };
 
 export function TaskItem({ task, notify }: { task: Task; notify: Notify }) {
-  const [isEditing, setEditing] = useState(false);
+  // What the form was opened with; none while it is closed.
+  const [opened, setOpened] = useState<TaskValues>();
   const editButton = useRef<HTMLButtonElement>(null);
   const dialog = useRef<HTMLDialogElement>(null);
   const toggle = useUpdateTask(task.id);
@@ -25,26 +29,30 @@ export function TaskItem({ task, notify }: { task: Task; notify: Notify }) {
   const shown = { ...task, ...(edit.isPending && edit.variables), ...(toggle.isPending && toggle.variables) };
 
   function closeForm() {
-    flushSync(() => setEditing(false));
+    flushSync(() => setOpened(undefined));
     editButton.current?.focus();
   }
 
   function cancel() {
-    edit.reset();
+    // What is still being saved may be refused, and then opens the form again.
+    if (!edit.isPending) edit.reset();
     closeForm();
   }
 
   // Promises and not callbacks of `mutate`: those are dropped when the task has left the list by then.
   async function save(values: TaskValues) {
+    // Only what was changed here: another tab may have changed the rest. All of it while an earlier save may still fail.
+    const changes = edit.isPending ? values : changesOf(opened, values);
+    if (Object.keys(changes).length === 0) return cancel();
     closeForm();
     try {
-      await edit.mutateAsync(values);
+      await edit.mutateAsync(changes);
       notify(`Saved “${values.title.trim()}”.`);
     } catch (error) {
       const isGone = error instanceof ApiError && error.status === 404;
       if (isGone) notify(`“${task.title}” was not saved. ${error.message}`, "failed");
       // The form says what is wrong, and still has what was typed.
-      else setEditing(true);
+      else setOpened(opened);
     }
   }
 
@@ -60,12 +68,12 @@ export function TaskItem({ task, notify }: { task: Task; notify: Notify }) {
       (error) => notify(`“${task.title}” was not deleted. ${messageOf(error)}`, "failed"),
     );
 
-  if (isEditing) {
+  if (opened) {
     return (
       <li ref={handOnFocus} className="task editing">
         <TaskForm
           label={`Edit ${task.title}`}
-          initial={edit.isError ? { ...task, ...edit.variables } : shown}
+          initial={edit.isError ? { ...opened, ...edit.variables } : opened}
           error={edit.error}
           isFocused
           onSubmit={save}
@@ -88,7 +96,7 @@ export function TaskItem({ task, notify }: { task: Task; notify: Notify }) {
       {shown.description && <p className="description">{shown.description}</p>}
       {shown.due_date && <DueDate date={shown.due_date} isDone={shown.completed} />}
       <div className="actions">
-        <button ref={editButton} type="button" aria-label={`Edit ${shown.title}`} onClick={() => setEditing(true)}>
+        <button ref={editButton} type="button" aria-label={`Edit ${shown.title}`} onClick={() => setOpened(shown)}>
           Edit
         </button>
         <button type="button" aria-label={`Delete ${shown.title}`} onClick={() => dialog.current?.showModal()}>
