@@ -2,7 +2,7 @@
 
 import { QueryClient, QueryClientProvider } from "@tanstack/react-query";
 import { useRouter } from "next/navigation";
-import { useState } from "react";
+import { useEffect, useState } from "react";
 import { createApi } from "@/lib/api";
 import { authClient } from "@/lib/auth-client";
 import { ApiContext, retryDelay, shouldRetry } from "@/lib/tasks";
@@ -55,6 +55,7 @@ export function TaskApp({ apiUrl, user }: Props) {
             {isLeaving ? "Signing out…" : "Sign out"}
           </button>
         </header>
+        {!isLeaving && <SessionGuard userId={user.id} />}
         <main className="page">
           <p role="alert" className="alert" hidden={!error}>
             {error}
@@ -64,4 +65,15 @@ export function TaskApp({ apiUrl, user }: Props) {
       </ApiContext>
     </QueryClientProvider>
   );
+}
+
+/** Another tab may sign out, or somebody else in: the server knows which page comes next. */
+function SessionGuard({ userId }: { userId: string }) {
+  const router = useRouter();
+  const { data, isPending, error } = authClient.useSession();
+  const isOver = !isPending && !error && data?.user.id !== userId;
+  useEffect(() => {
+    if (isOver) router.refresh();
+  }, [isOver, router]);
+  return null;
 }
