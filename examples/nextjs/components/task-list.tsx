@@ -26,6 +26,7 @@ export function TaskList() {
   // `isPending` comes a render too late for the second click of a double click.
   const isAdding = useRef(false);
   const tasks = query.data && tasksOf(query.data.pages);
+  const isEmpty = tasks?.length === 0;
   const notify: Notify = (text, kind = "done") => setNotice({ text, kind });
 
   async function addTask(values: TaskValues, form: HTMLFormElement) {
@@ -74,8 +75,8 @@ export function TaskList() {
         </h1>
         <Toolbar filter={filter} onChange={setFilter} />
         {query.error && !query.isFetchNextPageError && <LoadError error={query.error} onRetry={() => query.refetch()} />}
-        {query.isPending && <Skeleton />}
-        {tasks?.length === 0 && <Empty {...EMPTY[filter.status]} />}
+        {(query.isPending || (isEmpty && query.isPlaceholderData)) && <Skeleton />}
+        {isEmpty && !query.isPlaceholderData && <Empty {...EMPTY[filter.status]} />}
         {tasks && tasks.length > 0 && (
           <ul ref={list} className={query.isPlaceholderData ? "tasks outdated" : "tasks"}>
             {tasks.map((task) => (
