@@ -1,18 +1,19 @@
-export type NoticeContent = { text: string; kind: "done" | "failed" };
+import { handOnFocus } from "@/lib/focus";
+
+export type NoticeContent = { done: string; failed: string };
 
 /** Success is seen in the list and so only spoken; a failure is shown as well, until it is dismissed. */
-export function Notice({ text, kind, onDismiss }: NoticeContent & { onDismiss: () => void }) {
-  const hasFailed = kind === "failed" && text !== "";
+export function Notice({ done, failed, onDismiss }: NoticeContent & { onDismiss: () => void }) {
   return (
     <>
       <p role="status" className="hidden">
-        {!hasFailed && text}
+        {done}
       </p>
-      <div role="alert" className={hasFailed ? "notice" : "hidden"}>
-        {hasFailed && (
+      <div role="alert" className={failed ? "notice" : "hidden"}>
+        {failed && (
           <>
-            <p>{text}</p>
-            <button type="button" onClick={onDismiss}>
+            <p>{failed}</p>
+            <button ref={handOnFocus} type="button" onClick={onDismiss}>
               Dismiss
             </button>
           </>

@@ -1,20 +1,17 @@
 import { useRef, useState } from "react";
 import { flushSync } from "react-dom";
 import { ApiError, type Task } from "@/lib/api";
+import { handOnFocus } from "@/lib/focus";
 import { messageOf, useDeleteTask, useUpdateTask } from "@/lib/tasks";
 import { DeleteDialog } from "./delete-dialog";
 import { DueDate } from "./due-date";
+import type { NoticeContent } from "./notice";
 import { TaskForm, type TaskValues } from "./task-form";
 
-export type Notify = (text: string, kind?: "done" | "failed") => void;
+export type Notify = (text: string, kind?: keyof NoticeContent) => void;
 
 const changesOf = (before: Partial<TaskValues> = {}, after: TaskValues): Partial<TaskValues> =>
   Object.fromEntries(Object.entries(after).filter(([name, value]) => value !== before[name as keyof TaskValues]));
-
-/** Stable, because React calls it again for a new function. The cleanup runs just before the element is removed. */
-const handOnFocus = (item: HTMLElement | null) => () => {
-  if (item?.contains(document.activeElement)) document.getElementById("tasks")?.focus();
-};
 
 export function TaskItem({ task, notify }: { task: Task; notify: Notify }) {
   // What the form was opened with; none while it is closed.

@@ -1,7 +1,7 @@
 import Link from "next/link";
-import { useEffect, useRef, useState } from "react";
+import { type Ref, useEffect, useRef, useState } from "react";
 import { ApiError } from "@/lib/api";
-import { mayMoveFocus } from "@/lib/focus";
+import { handOnFocus, mayMoveFocus } from "@/lib/focus";
 import { messageOf, tasksOf, useAddTask, useNextPage, useTasks } from "@/lib/tasks";
 import { Notice, type NoticeContent } from "./notice";
 import { TaskForm, type TaskValues, valuesOf } from "./task-form";
@@ -16,9 +16,10 @@ const EMPTY = {
 
 export function TaskList() {
   const [filter, setFilter] = useFilter();
-  const [notice, setNotice] = useState<NoticeContent>({ text: "", kind: "done" });
+  const [notice, setNotice] = useState<NoticeContent>({ done: "", failed: "" });
   const list = useRef<HTMLUListElement>(null);
   const more = useRef<HTMLButtonElement>(null);
+  const failure = useRef<HTMLDivElement>(null);
   const firstNew = useRef<number>(null);
   const query = useTasks(filter);
   const nextPage = useNextPage(query, filter);
@@ -27,7 +28,7 @@ export function TaskList() {
   const isAdding = useRef(false);
   const tasks = query.data && tasksOf(query.data.pages);
   const isEmpty = tasks?.length === 0;
-  const notify: Notify = (text, kind = "done") => setNotice({ text, kind });
+  const notify: Notify = (text, kind = "done") => setNotice((notice) => ({ ...notice, [kind]: text }));
 
   async function addTask(values: TaskValues, form: HTMLFormElement) {
     if (isAdding.current) return;
@@ -58,6 +59,9 @@ export function TaskList() {
     firstNew.current = null;
     if (mayMoveFocus(more.current)) item.querySelector("input")?.focus();
   }, [tasks?.length]);
+  useEffect(() => {
+    if (query.isFetchNextPageError && mayMoveFocus(more.current)) failure.current?.querySelector("button")?.focus();
+  }, [query.isFetchNextPageError]);
 
   return (
     <>
@@ -74,7 +78,7 @@ export function TaskList() {
           Your tasks
         </h1>
         <Toolbar filter={filter} onChange={setFilter} />
-        {query.error && !query.isFetchNextPageError && <LoadError error={query.error} onRetry={() => query.refetch()} />}
+        {query.error && !query.isFetchNextPageError && <LoadError ref={handOnFocus} error={query.error} onRetry={() => query.refetch()} />}
         {(query.isPending || (isEmpty && query.isPlaceholderData)) && <Skeleton />}
         {isEmpty && !query.isPlaceholderData && <Empty {...EMPTY[filter.status]} />}
         {tasks && tasks.length > 0 && (
@@ -84,22 +88,24 @@ export function TaskList() {
             ))}
           </ul>
         )}
-        {query.isFetchNextPageError && <LoadError error={query.error} onRetry={nextPage.retry} />}
+        {query.isFetchNextPageError && <LoadError ref={failure} error={query.error} onRetry={nextPage.retry} />}
         {query.hasNextPage && !query.isFetchNextPageError && (
           <button ref={more} type="button" className="more" onClick={loadMore} aria-disabled={nextPage.isLoading}>
             {nextPage.isLoading ? "Loading…" : "Load more"}
           </button>
         )}
       </section>
-      <Notice {...notice} onDismiss={() => notify("")} />
+      <Notice {...notice} onDismiss={() => notify("", "failed")} />
     </>
   );
 }
 
-function LoadError({ error, onRetry }: { error: Error; onRetry: () => void }) {
+type LoadErrorProps = { ref: Ref<HTMLDivElement>; error: Error; onRetry: () => void };
+
+function LoadError({ ref, error, onRetry }: LoadErrorProps) {
   const hasToSignIn = error instanceof ApiError && error.status === 401;
   return (
-    <div className="alert" role="alert">
+    <div ref={ref} className="alert" role="alert">
       <p>Your tasks could not be loaded. {messageOf(error)}</p>
       <div className="buttons">
         {hasToSignIn && (
