@@ -12,6 +12,7 @@ export type Filter = Required<Pick<TaskQuery, "status" | "sort">>;
 type Page = { tasks: Task[]; next: string | undefined };
 
 const PAGE_SIZE = 50;
+const LONGEST_WAIT_SECONDS = 5;
 
 export const ApiContext = createContext<Api | null>(null);
 
@@ -21,9 +22,10 @@ function useApi() {
   return api;
 }
 
-/** Worth another try by itself: no answer at all, or one that says "later". */
+/** Worth another try by itself: no answer at all, or one that says "soon". For later there is a button. */
 export function shouldRetry(failures: number, error: Error) {
-  return failures < 1 && error instanceof ApiError && (error.status === 0 || error.status === 503);
+  if (failures > 0 || !(error instanceof ApiError)) return false;
+  return error.status === 0 || (error.status === 503 && (error.retryAfterSeconds ?? 0) <= LONGEST_WAIT_SECONDS);
 }
 
 export const retryDelay = (_: number, error: Error) =>
