@@ -1,5 +1,5 @@
 import { useRef, useState } from "react";
-import { flushSync } from "react-dom";
+import { createPortal, flushSync } from "react-dom";
 import { ApiError, type Task } from "@/lib/api";
 import { handOnFocus } from "@/lib/focus";
 import { messageOf, useDeleteTask, useUpdateTask } from "@/lib/tasks";
@@ -100,7 +100,8 @@ export function TaskItem({ task, notify }: { task: Task; notify: Notify }) {
           Delete
         </button>
       </div>
-      <DeleteDialog ref={dialog} title={shown.title} onDelete={deleteTask} />
+      {/* Not in the list: an element that is moved there, when the order changes, is modal no more. */}
+      {createPortal(<DeleteDialog ref={dialog} title={shown.title} onDelete={deleteTask} />, document.body)}
     </li>
   );
 }
