@@ -57,7 +57,7 @@ export function CredentialsForm({ mode }: { mode: keyof typeof TEXTS }) {
         <h1>{text.title}</h1>
         {/* Sent before React has taken over, a password must not end up in the address. */}
         <form method="post" className="stack" onSubmit={submit}>
-          {isNew && <Field label="Name" name="name" autoComplete="name" required />}
+          {isNew && <Field label="Name" name="name" autoComplete="name" maxLength={100} required />}
           <Field label="Email" name="email" type="email" autoComplete="email" required />
           <Field
             label="Password"

@@ -49,7 +49,7 @@ export function TaskApp({ apiUrl, user }: Props) {
         <header className="bar">
           <Brand />
           <span className="user" title={user.email}>
-            {user.name || user.email}
+            {user.name.trim() || user.email}
           </span>
           <button type="button" onClick={signOut} aria-disabled={isLeaving}>
             {isLeaving ? "Signing out…" : "Sign out"}

@@ -3,6 +3,7 @@ import { ApiError, type Task } from "@/lib/api";
 import { mayMoveFocus } from "@/lib/focus";
 import { messageOf } from "@/lib/tasks";
 import { Field } from "./field";
+import { SignInLink } from "./sign-in-link";
 
 export type TaskValues = Pick<Task, "title" | "description" | "due_date">;
 
@@ -60,6 +61,7 @@ export function TaskForm({ label, initial, error, isCompact, isFocused, onSubmit
         hint="optional"
         name="due_date"
         type="date"
+        max="9999-12-31"
         defaultValue={initial?.due_date ?? ""}
         error={fields.due_date}
       />
@@ -72,7 +74,8 @@ export function TaskForm({ label, initial, error, isCompact, isFocused, onSubmit
       className="task-form"
       aria-label={label}
       onSubmit={submit}
-      onKeyDown={(event) => event.key === "Escape" && onCancel?.()}
+      // While text is composed, Escape belongs to the input method.
+      onKeyDown={(event) => event.key === "Escape" && !event.nativeEvent.isComposing && onCancel?.()}
     >
       <Field label="Title" name="title" defaultValue={initial?.title} error={fields.title} autoComplete="off" required />
       {isCompact ? (
@@ -84,7 +87,7 @@ export function TaskForm({ label, initial, error, isCompact, isFocused, onSubmit
         <div className="details">{details}</div>
       )}
       <p role="alert" className="alert" hidden={!isElsewhere}>
-        {isElsewhere && messageOf(error)}
+        {isElsewhere && messageOf(error)} <SignInLink error={error} />
       </p>
       <div className="buttons">{children}</div>
     </form>

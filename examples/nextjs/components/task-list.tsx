@@ -1,9 +1,8 @@
-import Link from "next/link";
 import { type Ref, useEffect, useRef, useState } from "react";
-import { ApiError } from "@/lib/api";
 import { handOnFocus, mayMoveFocus } from "@/lib/focus";
 import { messageOf, tasksOf, useAddTask, useNextPage, useTasks } from "@/lib/tasks";
 import { Notice, type NoticeContent } from "./notice";
+import { SignInLink } from "./sign-in-link";
 import { TaskForm, type TaskValues, valuesOf } from "./task-form";
 import { type Notify, TaskItem } from "./task-item";
 import { Toolbar, useFilter } from "./toolbar";
@@ -103,16 +102,11 @@ export function TaskList() {
 type LoadErrorProps = { ref: Ref<HTMLDivElement>; error: Error; onRetry: () => void };
 
 function LoadError({ ref, error, onRetry }: LoadErrorProps) {
-  const hasToSignIn = error instanceof ApiError && error.status === 401;
   return (
     <div ref={ref} className="alert" role="alert">
       <p>Your tasks could not be loaded. {messageOf(error)}</p>
       <div className="buttons">
-        {hasToSignIn && (
-          <Link href="/sign-in" prefetch={false}>
-            Sign in
-          </Link>
-        )}
+        <SignInLink error={error} />
         <button type="button" onClick={onRetry}>
           Try again
         </button>
