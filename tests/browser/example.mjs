@@ -1,9 +1,10 @@
 // The example app from one end to the other. OUTAGES names what can go wrong, and the sentence that people then read.
 import assert from "node:assert/strict";
 import {
-  add, alerted, button, call, checkbox, edit, eventually, fitsItsWidth, heading, inspect, newTask, remove, said, sees,
+  add, alerted, button, call, checkbox, edit, fitsItsWidth, hasFocus, heading, inspect, newTask, remove, said, sees,
   show, signIn, signOut, signUp, sort, tabTo, task,
 } from "./person.mjs";
+import { bearsLateAnswers, keepsWhatIsTyped } from "./late.mjs";
 import { control, screenshot, story } from "./story.mjs";
 import { isOptimistic, noticesSomebodyElse, renewsItsToken, survives } from "./trouble.mjs";
 
@@ -137,7 +138,7 @@ async function loadsMore(page, step) {
   await sees(page, numbers.toReversed().slice(0, 50));
   await button(page, "Load more").click();
   await sees(page, numbers.toReversed());
-  await eventually(() => checkbox(page, "Task 10").evaluate((element) => element === document.activeElement), true);
+  await hasFocus(checkbox(page, "Task 10"));
   assert.equal(await button(page, "Load more").count(), 0);
 }
 
@@ -207,6 +208,11 @@ await story(async ({ open, step }) => {
   await heading(bob, "Nothing to do yet").waitFor();
   await cannotReach(bob, ada, step);
   await loadsMore(bob, step);
+  await bearsLateAnswers(bob, step);
+  const erin = await open();
+  await erin.goto(APP);
+  await signUp(erin, "Erin");
+  await keepsWhatIsTyped(erin, step);
 
   for (const [outage, sentence] of Object.entries(OUTAGES)) await survives(ada, step, outage, sentence, REST);
   await isOptimistic(ada, step, BAKER.title);
@@ -217,8 +223,8 @@ await story(async ({ open, step }) => {
   await keepsThePasswordToItself(open, step);
 
   step("no page has complained of anything else");
-  const expected = [API, `${APP}/api/auth/sign-in/email`];
+  const expected = [API, `${APP}/api/auth/sign-in/email`, `${APP}/api/auth/get-session`];
   const isExpected = (text) => text.startsWith("Failed to load resource") && expected.some((url) => text.includes(url));
-  const complaints = [ada, bob].flatMap((page) => page.complaints.filter((text) => !isExpected(text)));
+  const complaints = [ada, bob, erin].flatMap((page) => page.complaints.filter((text) => !isExpected(text)));
   assert.deepEqual(complaints, []);
 });

@@ -100,6 +100,11 @@ export const alerts = async (page) => (await page.getByRole("alert").allInnerTex
 export const show = (page, status) => page.getByRole("radio", { name: status }).check();
 export const sort = (page, order) => page.getByLabel("Sort by").selectOption(order);
 
+export const hasFocus = (control) => eventually(() => control.evaluate((element) => element === document.activeElement), true);
+
+/** As if so many hours had passed. */
+export const later = (page, hours) => page.clock.setSystemTime(Date.now() + hours * 3_600_000);
+
 /** Press Tab until the control has the focus, as somebody without a mouse does. */
 export async function tabTo(page, control) {
   for (let presses = 0; presses < 40; presses += 1) {

@@ -1,7 +1,8 @@
 // What the example app makes of refused tokens, of a backend that is away, and of slow and refused changes.
 import assert from "node:assert/strict";
 import {
-  alerted, alerts, button, checkbox, eventually, heading, inspect, newTask, said, sees, show, signOut, signUp,
+  alerted, alerts, button, checkbox, eventually, hasFocus, heading, inspect, later, newTask, said, sees, show, signIn,
+  signOut, signUp,
 } from "./person.mjs";
 import { control } from "./story.mjs";
 
@@ -19,6 +20,7 @@ export async function survives(page, step, outage, sentence, titles) {
   await eventually(() => checkbox(page, title).isChecked(), false);
   await inspect(page, `notice-${outage}`);
   await button(page, "Dismiss").click();
+  await hasFocus(heading(page, "Your tasks"));
 
   step(`${outage}: a deleted task comes back`);
   await button(page, `Delete ${title}`).click();
@@ -39,6 +41,7 @@ export async function survives(page, step, outage, sentence, titles) {
   await control(`end-${outage}`);
   await button(page, "Try again").click();
   await sees(page, titles);
+  await hasFocus(heading(page, "Your tasks"));
   assert.deepEqual(await alerts(page), []);
 }
 
@@ -73,8 +76,6 @@ async function forge(route) {
   const [header, payload, signature] = token.split(".");
   await route.fulfill({ response: answer, json: { token: `${header}.${payload}.${signature.split("").reverse().join("")}` } });
 }
-
-const later = (page, hours) => page.clock.setSystemTime(Date.now() + hours * 3_600_000);
 
 export async function renewsItsToken(page, step, titles) {
   step("a token near its end is renewed");
@@ -115,8 +116,18 @@ export async function renewsItsToken(page, step, titles) {
 
 /** Cookies are shared by all tabs, but what is on a page belongs to the person it was made for. */
 export async function noticesSomebodyElse(page, step, titles) {
-  step("somebody else signs in in another tab");
+  step("another tab signs out");
   const other = await page.context().newPage();
+  await other.goto(APP);
+  await sees(other, titles);
+  await signOut(other);
+  await heading(page, "Welcome back").waitFor();
+  assert.ok(!(await page.content()).includes(titles[0]));
+  await signIn(page, "Ada");
+  await sees(page, titles);
+
+  step("somebody else signs in, and the page has not heard of it");
+  await page.route(`${APP}/api/auth/get-session`, (route) => route.abort());
   await other.goto(APP);
   await sees(other, titles);
   await signOut(other);
