@@ -6,7 +6,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.servers import Process, free_port, serve
+from tests.processes import Process, serve
+from tests.proxy import free_port
 from tests.tokens import FRONTEND, SECRET
 
 ROOT = Path(__file__).parent.parent

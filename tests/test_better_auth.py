@@ -13,7 +13,8 @@ import pytest
 from tests.backend import ROOT, backend
 from tests.browser.npm import install
 from tests.conftest import RowsOf
-from tests.servers import free_port, serve
+from tests.processes import serve
+from tests.proxy import free_port
 from tests.tokens import SECRET, bearer
 
 FOLDER = Path(__file__).parent / "better_auth"

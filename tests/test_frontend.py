@@ -13,8 +13,7 @@ from tests.browser.npm import alone_in, install
 from tests.browser.stories import chromium, play
 from tests.conftest import RowsOf, database_name
 from tests.documented import DOCUMENT
-from tests.proxy import Proxy
-from tests.servers import free_port
+from tests.proxy import Proxy, free_port
 from tests.tokens import token_of
 
 DOWN = "The server cannot be reached. Check your connection and try again."

@@ -18,8 +18,8 @@ from http1 import MAXIMUM_HEAD, NO_HTTP, TOO_LARGE, BoundedHttp, JoinedWrites
 from settings import Settings
 from tests.attacks.wire import answers as answers_in
 from tests.attacks.wire import talk as talk_to
+from tests.processes import answers
 from tests.proxy import HOST, free_port
-from tests.servers import answers
 from tests.tokens import SECRET
 
 Talk = Callable[[bytes], bytes]

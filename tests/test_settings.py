@@ -1,39 +1,24 @@
 """The environment: what each variable may be, what it is when unset, and the sentence for a bad one."""
 
 import base64
-import logging
 import os
 import random
-import runpy
-import subprocess
-import sys
 from collections.abc import Callable
-from pathlib import Path
-from typing import Any
 
 import pytest
 
-import app
-from settings import Settings, SettingsError, configure_logging
+from settings import Settings, SettingsError
+from tests.sentences import GUESSABLE, NOT_SET, UNREADABLE, refused_by_client
 from tests.tokens import SECRET
 
-ROOT = Path(__file__).parent.parent
-
-NOT_SET = "BETTER_AUTH_SECRET is not set; make one with `openssl rand -base64 32` and give Better Auth the same one."
-GUESSABLE = "BETTER_AUTH_SECRET is a placeholder that anybody can guess; make one with `openssl rand -base64 32`."
-UNREADABLE = (
-    "DATABASE_URL cannot be read; write it as postgresql://user:password@host/name or sqlite:///./todo.db "
-    "(characters such as @ and / in a password are percent-encoded)."
-)
 VARIABLES = ["BETTER_AUTH_SECRET", "BETTER_AUTH_URL", "CORS_ORIGINS", "JWT_ISSUER", "JWT_AUDIENCE", "JWKS_URL"]
 VARIABLES += ["DATABASE_URL", "DATABASE_POOL_SIZE", "LOG_LEVEL"]
 
 
 @pytest.fixture(autouse=True)
-def environment(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+def environment(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing but a good secret."""
     monkeypatch.setattr(os, "environ", {"BETTER_AUTH_SECRET": SECRET})
-    return monkeypatch
 
 
 def read(**variables: str) -> Settings:
@@ -59,10 +44,6 @@ def not_ascii(name: str, value: str) -> str:
 
 def other_kind(kind: str) -> str:
     return f"DATABASE_URL names the database kind {kind!r}; use postgresql:// (or postgres://) or sqlite:///."
-
-
-def refused_by_client(reason: str) -> str:
-    return f"DATABASE_URL is refused by PostgreSQL's client: {reason}."
 
 
 PLACEHOLDERS = ["change-me", "changeme", "CHANGE_ME", "change this", "replace-with", "placeholder", "your-secret"]
@@ -249,77 +230,3 @@ def test_a_printed_settings_object_tells_no_secret() -> None:
 
     assert SECRET not in shown
     assert "same" not in shown
-
-
-@pytest.mark.parametrize("level", ["WARNING", "DEBUG"])
-def test_log_lines_go_to_standard_error(
-    environment: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], level: str
-) -> None:
-    environment.setattr(logging.root, "handlers", [])
-    environment.setattr(logging.root, "level", logging.root.level)
-
-    configure_logging(level)
-    logging.getLogger("todo").debug("for your information")
-    logging.getLogger("todo").warning("beware")
-
-    lines = [line.partition(" ")[2].partition(" ")[2] for line in capsys.readouterr().err.splitlines()]
-    assert lines == ["DEBUG todo for your information"] * (level == "DEBUG") + ["WARNING todo beware"]
-
-
-def test_the_app_is_made_when_it_is_asked_for(environment: pytest.MonkeyPatch) -> None:
-    """Importing the module needs no environment."""
-    environment.delenv("BETTER_AUTH_SECRET")
-
-    with pytest.raises(SystemExit) as end:
-        _ = app.app
-
-    assert str(end.value) == f"Cannot start: {NOT_SET}"
-
-
-def test_the_settings_can_be_checked_alone(environment: pytest.MonkeyPatch) -> None:
-    """As the Procfile does before it starts a server."""
-    assert runpy.run_module("settings", run_name="__main__")["__name__"] == "__main__"
-    environment.delenv("BETTER_AUTH_SECRET")
-
-    with pytest.raises(SystemExit) as end:
-        runpy.run_module("settings", run_name="__main__")
-
-    assert str(end.value) == f"Cannot start: {NOT_SET}"
-
-
-BAD_STARTS = {
-    "no-secret": ({"BETTER_AUTH_SECRET": ""}, NOT_SET),
-    "placeholder": ({"BETTER_AUTH_SECRET": "change-me-" * 4}, GUESSABLE),
-    "unreadable-url": ({"DATABASE_URL": "postgresql://ada:sesame@h:x/db"}, UNREADABLE),
-    "bad-option": (
-        {"DATABASE_URL": "postgresql://ada:sesame@h/db?sslmod=require"},
-        refused_by_client('invalid dsn: invalid connection option "sslmod"'),
-    ),
-}
-
-
-def python(statement: str, **variables: str) -> tuple[int, str, str]:
-    """Exit status, standard output and standard error of a process with nothing else in its environment."""
-    command = [sys.executable, "-c", statement]
-    end = subprocess.run(command, cwd=ROOT, env=variables, capture_output=True, text=True, timeout=60)
-    return end.returncode, end.stdout, end.stderr
-
-
-@pytest.mark.parametrize(("variables", "sentence"), BAD_STARTS.values(), ids=BAD_STARTS)
-def test_a_start_that_cannot_be_ends_with_one_sentence(variables: dict[str, str], sentence: str) -> None:
-    ended = python("import main", **{"BETTER_AUTH_SECRET": SECRET, **variables})
-
-    assert ended == (1, "", f"Cannot start: {sentence}\n")
-
-
-def test_the_app_module_can_be_imported_without_any_environment() -> None:
-    """And leaves it to the process how it ends."""
-    statement = "import app, signal; print(app.create_app.__name__, signal.getsignal(signal.SIGTERM).name)"
-
-    assert python(statement) == (0, "create_app SIG_DFL\n", "")
-
-
-def test_a_good_environment_gives_the_app_once(tmp_path: Path) -> None:
-    variables: dict[str, Any] = {"BETTER_AUTH_SECRET": SECRET, "DATABASE_URL": f"sqlite:///{tmp_path}/todo.db"}
-
-    assert python("import main, app; print(main.app is app.app)", **variables) == (0, "True\n", "")

@@ -21,8 +21,7 @@ from app import create_app
 from settings import Settings
 from tests.backend import ROOT, backend
 from tests.conftest import Rows, RowsOf, database_name
-from tests.proxy import Proxy
-from tests.servers import free_port
+from tests.proxy import Proxy, free_port
 from tests.tokens import SECRET, bearer, token_of
 
 ADA = bearer(token_of("ada"))

@@ -19,8 +19,13 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from httpx2 import Response
 from jwt.algorithms import get_default_algorithms
 
+from auth import User
+
 SECRET = "tests-only-0123456789abcdef0123456789abcdef"
 FRONTEND = "http://localhost:3000"
+
+# Whom `claims` are of.
+ADA = User("ada", "ada@example.com", "Ada")
 
 PRIVATE_KEYS: dict[str, Callable[[], Any]] = {
     "EdDSA": ed25519.Ed25519PrivateKey.generate,

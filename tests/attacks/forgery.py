@@ -2,6 +2,7 @@
 
 import json
 import os
+import time
 import zlib
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -17,6 +18,8 @@ from jwt.utils import base64url_decode
 from tests.tokens import SECRET, SigningKey, base64url, claims, forge, sign
 
 ALGORITHMS = get_default_algorithms()
+NOW = int(time.time())
+LATER = 99999999999
 ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
 
 

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 from tests.attacks.wire import Answer, answers, request, talk
 from tests.backend import ROOT, backend
-from tests.servers import Process
+from tests.processes import Process
 from tests.tokens import SECRET, KeyServer, key_server, token_of
 
 PASSWORD = "correct-horse-battery"

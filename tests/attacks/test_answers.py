@@ -8,7 +8,7 @@ from tests.attacks.corpus import CORPUS
 from tests.attacks.forgery import Scene
 from tests.attacks.live import Live
 from tests.attacks.wire import answers, request, talk
-from tests.servers import free_port
+from tests.proxy import free_port
 from tests.tokens import FRONTEND, token_of
 
 MALLORY = "mallory"

@@ -15,7 +15,8 @@ from app import create_app
 from keys import COOLDOWN
 from settings import Settings
 from tests.asgi import call_at_once
-from tests.attacks.corpus import CARRIERS, CORPUS
+from tests.attacks.carriers import CARRIERS
+from tests.attacks.corpus import CORPUS
 from tests.attacks.forgery import Scene, seal
 from tests.conftest import RowsOf
 from tests.tokens import FRONTEND, SECRET, Clock, KeyServer, bearer, claims, key_server, sign

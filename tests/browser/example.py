@@ -8,7 +8,8 @@ from pathlib import Path
 
 from tests.backend import ROOT, UVICORN
 from tests.browser.npm import alone_in, install
-from tests.servers import Process, answers, free_port, serve
+from tests.processes import Process, answers, serve
+from tests.proxy import free_port
 from tests.tokens import SECRET
 
 FOLDER = ROOT / "examples" / "nextjs"

@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager
 import psutil  # type: ignore[import-untyped]
 
 from tests.backend import backend
-from tests.servers import Process
+from tests.processes import Process
 
 # Answers how many there were.
 KILL = """

@@ -18,7 +18,9 @@ from tests.conftest import RowsOf, missing
 from tests.faults.client import Client
 from tests.faults.load import STORED, Load, until
 from tests.faults.processes import family, resident, workers
-from tests.servers import PgBouncer, Postgres, Process, free_port, serve
+from tests.processes import Process, serve
+from tests.proxy import free_port
+from tests.servers import PgBouncer, Postgres
 from tests.tokens import SECRET, SigningKey, bearer, claims, key_server, token_of
 
 
