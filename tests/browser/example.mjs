@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import {
   add, alerted, button, call, checkbox, edit, fitsItsWidth, hasFocus, heading, inspect, newTask, remove, said, sees,
-  show, signIn, signOut, signUp, sort, tabTo, task,
+  show, signIn, signOut, signUp, sort, tabTo, task, textSize,
 } from "./person.mjs";
 import { bearsLateAnswers, keepsWhatIsTyped } from "./late.mjs";
 import { control, screenshot, story } from "./story.mjs";
@@ -152,6 +152,12 @@ async function fitsAPhone(page, step) {
   await fitsItsWidth(page);
   await screenshot(page, "phone-edit");
   await button(page, "Cancel").click();
+  // The narrowest screen with the largest text of WCAG 2.2 (1.4.10 and 1.4.4).
+  await page.setViewportSize({ width: 320, height: 568 });
+  await textSize(page, "200%");
+  await fitsItsWidth(page);
+  await screenshot(page, "phone-large-text");
+  await textSize(page, "");
   await page.setViewportSize({ width: 1280, height: 720 });
   await page.emulateMedia({ colorScheme: "dark" });
   await inspect(page, "dark");

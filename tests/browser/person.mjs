@@ -136,6 +136,9 @@ export async function inspect(page, name) {
   assert.deepEqual(found, [], name);
 }
 
+/** As set in the browser's preferences; "" for what it was. */
+export const textSize = (page, size) => page.evaluate((size) => void (document.documentElement.style.fontSize = size), size);
+
 export async function fitsItsWidth(page) {
   const [needed, given] = await page.evaluate(() => [document.documentElement.scrollWidth, window.innerWidth]);
   assert.ok(needed <= given, `${needed} pixels are needed, and ${given} are there`);
