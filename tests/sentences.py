@@ -3,6 +3,8 @@
 NO_JWT = "The token is no JSON Web Token."
 SIGNATURE = "The token's signature does not match; it was signed with another secret or key."
 NO_SUBJECT = "The token names no user: its subject (sub) must be 1 to 255 characters."
+NO_EXPIRY = "The token has no expiry (exp)."
+EXPIRED = "The token has expired; get a new one."
 NOT_SET = "BETTER_AUTH_SECRET is not set; make one with `openssl rand -base64 32` and give Better Auth the same one."
 GUESSABLE = "BETTER_AUTH_SECRET is a placeholder that anybody can guess; make one with `openssl rand -base64 32`."
 UNREADABLE = (

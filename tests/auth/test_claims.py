@@ -7,13 +7,11 @@ import pytest
 from starlette.testclient import TestClient
 
 from auth import User
-from tests.sentences import NO_JWT, NO_SUBJECT, SIGNATURE
+from tests.sentences import EXPIRED, NO_EXPIRY, NO_JWT, NO_SUBJECT, SIGNATURE
 from tests.tokens import ADA, FRONTEND, SECRET, bearer, claims, forge, outcome, refusal, token_of
 
 ALGORITHM = "The token's algorithm must be HS256 or one of ES256, ES512, EdDSA, PS256, RS256."
 MALFORMED = "The token is malformed."
-NO_EXPIRY = "The token has no expiry (exp)."
-EXPIRED = "The token has expired; get a new one."
 NOT_YET = "The token is not valid yet; compare the clocks of the issuer and of this server."
 
 LEFT_OUT = ...

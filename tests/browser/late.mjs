@@ -9,7 +9,7 @@ const CORS = { "Access-Control-Allow-Origin": APP, "Access-Control-Expose-Header
 const BROKEN = { status: 500, headers: CORS, json: { detail: "Broken." } };
 
 /** Hold back the answer to the next such request, be it the API's or this one, until `release()`. */
-async function hold(page, method, part, answer) {
+export async function hold(page, method, part, answer) {
   let release, isAsked;
   const held = new Promise((resolve) => (release = resolve));
   const asked = new Promise((resolve) => (isAsked = resolve));

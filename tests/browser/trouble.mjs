@@ -4,9 +4,10 @@ import {
   alerted, alerts, button, checkbox, eventually, hasFocus, heading, inspect, later, newTask, said, sees, show, signIn,
   signOut, signUp,
 } from "./person.mjs";
+import { hold } from "./late.mjs";
 import { control } from "./story.mjs";
 
-const { API, APP } = process.env;
+const { APP } = process.env;
 const TOKEN = "/api/auth/token";
 const TASKS = "/api/tasks";
 
@@ -47,16 +48,10 @@ export async function survives(page, step, outage, sentence, titles) {
 
 export async function isOptimistic(page, step, title) {
   step("a change is seen before it is answered");
-  let release;
-  const held = new Promise((resolve) => (release = resolve));
-  const hold = async (route) => {
-    await held;
-    await route.continue();
-  };
-  await page.route(`${API}${TASKS}/*`, hold, { times: 1 });
+  const put = await hold(page, "PUT", `${TASKS}/`);
   await checkbox(page, title).click();
   await page.locator("li.completed").filter({ has: checkbox(page, title) }).waitFor();
-  release();
+  put.release();
   await said(page, `“${title}” is completed.`);
   await checkbox(page, title).click();
   await said(page, `“${title}” is pending.`);

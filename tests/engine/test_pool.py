@@ -15,10 +15,9 @@ from pool import Pool
 from tests.conftest import database_name
 from tests.engine.conftest import Connect, Run, query
 from tests.faults.load import until
+from tests.faults.processes import KILL
 from tests.proxy import Proxy
 from tests.servers import Postgres
-
-KILL = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s"
 
 
 class Thing:
@@ -40,6 +39,7 @@ def test_a_loop_that_ended_may_be_dealt_with_by_another_thread(connect: Connect,
 
     pools[Ended()] = None
     run(database.run(store.ping))
+    assert len(pools) == 1
 
 
 def test_the_connections_of_a_loop_that_ended_are_closed(connect: Connect, postgres_url: str, proxy: Proxy) -> None:
@@ -74,7 +74,7 @@ def test_nothing_is_kept_of_a_connection_that_is_no_more(
     with suppress(DatabaseUnavailable, Defect):
         run(database.run(work))
     if end == "idle":
-        postgres.execute("postgres", KILL, [database_name(postgres_url)])
+        postgres.execute(database_name(postgres_url), KILL)
         run(database.run(store.ping))
     database.close()
 

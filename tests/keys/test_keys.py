@@ -12,7 +12,7 @@ from auth import TokenVerifier
 from keys import KeySet
 from tests.conftest import RowsOf
 from tests.keys.conftest import LISTED, NO_KEY, OTHER_ALGORITHM, Call, key, make_settings
-from tests.sentences import NO_JWT, NO_SUBJECT, SIGNATURE
+from tests.sentences import EXPIRED, NO_EXPIRY, NO_JWT, NO_SUBJECT, SIGNATURE
 from tests.tokens import ADA, FRONTEND, PRIVATE_KEYS, KeyServer, SigningKey, claims, forge, refusal
 
 
@@ -59,8 +59,8 @@ BAD_TOKENS: dict[str, tuple[Callable[[], str], str]] = {
     ),
     "user_id-for-sub": (lambda: key().sign(claims(sub=None, user_id="ada")), NO_SUBJECT),
     "id-for-sub": (lambda: key().sign(claims(sub=None)), NO_SUBJECT),
-    "exp-missing": (lambda: key().sign(claims(exp=None)), "The token has no expiry (exp)."),
-    "exp-past": (lambda: key().sign(claims(exp=1)), "The token has expired; get a new one."),
+    "exp-missing": (lambda: key().sign(claims(exp=None)), NO_EXPIRY),
+    "exp-past": (lambda: key().sign(claims(exp=1)), EXPIRED),
     "kid-missing": (lambda: forge(claims(), {"alg": "EdDSA"}), NO_KEY),
     "kid-unknown": (lambda: key().sign(claims(), kid="key-2"), NO_KEY),
     "kid-empty": (lambda: key().sign(claims(), kid=""), NO_KEY),
