@@ -1,12 +1,9 @@
-"""The tables, their indexes, and how they are created."""
+"""The tables and their indexes."""
 
 from datetime import UTC, date, datetime
 
-from sqlalchemy import BigInteger, Connection, Identity, Index, Integer, Table, Text, false, func, select
+from sqlalchemy import BigInteger, Identity, Index, Integer, Table, Text, false, func
 from sqlmodel import Field, SQLModel
-
-# Any 64-bit number; every process that creates the tables asks for the lock of this one.
-CREATE_TABLES_LOCK = 0x7461736B73
 
 
 def now() -> datetime:
@@ -59,20 +56,3 @@ Index(
     TASKS.c.created_at.desc(),
     TASKS.c.id.desc(),
 )
-
-
-def create_tables(connection: Connection) -> None:
-    """Create what is missing, safely when several processes start at once.
-
-    The lock is one of the transaction, not of the session, so that it works through PgBouncer too.
-    """
-    sqlite = connection.dialect.name == "sqlite"
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if sqlite else "BEGIN")
-    try:
-        if not sqlite:
-            connection.execute(select(func.pg_advisory_xact_lock(CREATE_TABLES_LOCK)))
-        SQLModel.metadata.create_all(connection, tables=[USERS, TASKS])
-        connection.exec_driver_sql("COMMIT")
-    except BaseException:
-        connection.exec_driver_sql("ROLLBACK")
-        raise
