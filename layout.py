@@ -11,7 +11,7 @@ from sqlalchemy.schema import CreateIndex, CreateTable, ExecutableDDLElement
 from sqlalchemy.sql.selectable import TextualSelect
 
 from database import DatabaseError, DatabaseUnavailable, Engine, NotPrepared
-from tables import TASKS, USERS
+from tables import INDEX_BY_TITLE, TASKS, USERS
 
 logger = logging.getLogger("todo.tables")
 
@@ -60,8 +60,6 @@ def _statement(sql: str) -> TextualSelect:
     return text(sql).columns(*(column(name) for name in Found._fields))
 
 
-_INDEXES: list[Index] = sorted(TASKS.indexes, key=lambda index: str(index.name))
-
 # One round trip, in the schema that the search path leads to.
 _POSTGRESQL = _statement(
     "SELECT c.relname, a.attname, format_type(a.atttypid, NULL), a.attnotnull, a.atthasdef OR a.attidentity <> ''"
@@ -83,12 +81,12 @@ async def prepare(engine: Engine, deadline: float) -> Layout:
     Raises `NotPrepared` with a sentence when they cannot be created or have another layout, and `DatabaseUnavailable`.
     """
     found = await _inspect(engine, deadline)
-    if not _has_tables(found) or (_is_sqlite(engine) and _missing_indexes(found)):
+    if not _has_tables(found) or (_is_sqlite(engine) and _missing_indexes(engine, found)):
         await _create(engine, deadline)
         found = await _inspect(engine, deadline)
     for table in (USERS, TASKS):
         _check(table, {row.name: row for row in found if row.table == table.name}, engine.dialect)
-    missing = _missing_indexes(found)
+    missing = _missing_indexes(engine, found)
     if missing:
         logger.warning("Long lists are slow without %s; `python -m release` builds them.", " and ".join(missing))
     return Layout(_owns_users(found), missing)
@@ -107,9 +105,14 @@ def _has_tables(found: Iterable[Found]) -> bool:
     return {row.table for row in found} >= {"users", "tasks"}
 
 
-def _missing_indexes(found: Iterable[Found]) -> list[str]:
+def _indexes(engine: Engine) -> list[Index]:
+    wanted = TASKS.indexes - ({INDEX_BY_TITLE} if _is_sqlite(engine) else set())
+    return sorted(wanted, key=lambda index: str(index.name))
+
+
+def _missing_indexes(engine: Engine, found: Iterable[Found]) -> list[str]:
     names = {row.name for row in found if not row.table}
-    return [str(index.name) for index in _INDEXES if index.name not in names]
+    return [str(index.name) for index in _indexes(engine) if index.name not in names]
 
 
 async def _create(engine: Engine, deadline: float) -> None:
@@ -118,7 +121,7 @@ async def _create(engine: Engine, deadline: float) -> None:
     The lock is one of the transaction, not of the session, so that it works through PgBouncer too.
     """
     ddl: list[ExecutableDDLElement] = [CreateTable(table, if_not_exists=True) for table in (USERS, TASKS)]
-    ddl += [CreateIndex(index, if_not_exists=True) for index in _INDEXES]
+    ddl += [CreateIndex(index, if_not_exists=True) for index in _indexes(engine)]
     statements = [str(element.compile(dialect=engine.dialect)) for element in ddl]
     if not _is_sqlite(engine):
         statements[:0] = [
@@ -161,7 +164,7 @@ async def build_indexes(engine: Engine, names: Sequence[str]) -> None:
     One that a broken attempt left behind is dropped first.
     https://www.postgresql.org/docs/current/sql-createindex.html#SQL-CREATEINDEX-CONCURRENTLY
     """
-    for index in _INDEXES:
+    for index in _indexes(engine):
         if index.name in names:
             create = str(CreateIndex(index).compile(dialect=engine.dialect))
             for statement in (f"DROP INDEX IF EXISTS {index.name}", create):

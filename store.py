@@ -9,11 +9,11 @@ from functools import cache
 from typing import Any
 
 from sqlalchemy import ColumnElement, Select, Update
-from sqlmodel import bindparam, case, delete, func, insert, null, or_, select, tuple_, update
+from sqlmodel import and_, bindparam, case, delete, func, insert, null, or_, select, tuple_, update
 
 from database import Caller, Conflict, InvalidData, Rows
 from paging import Position, Sort, Status
-from tables import TASKS, USERS, now
+from tables import DUE_DATE_KEY, TASKS, TITLE_KEY, UNDATED, USERS, now
 
 # Attempts while other calls insert the same person or take the same email.
 USER_ATTEMPTS = 5
@@ -164,14 +164,10 @@ async def delete_task(database: Caller, user_id: str, task_id: int) -> bool:
     return bool(await database.execute(_DELETE, {"owner": user_id, "task_id": task_id}))
 
 
-# By code point, whatever the collation of the database: the same order on SQLite (which `database.sqlite` teaches both
-# words). What is one letter in two cases is PostgreSQL's LC_CTYPE; under "C" that is ASCII's alone.
-_TITLE = func.lower(_task.title).collate("C")
-
 _ORDER: dict[Sort, tuple[ColumnElement[Any], ...]] = {
     "created": (_task.created_at.desc(), _task.id.desc()),
-    "title": (_TITLE, _task.id),
-    "due_date": (_task.due_date.asc().nulls_last(), _task.id),
+    "title": (TITLE_KEY, _task.id),
+    "due_date": (DUE_DATE_KEY, _task.id),
 }
 
 
@@ -179,15 +175,15 @@ def _after(sort: Sort, dated: bool) -> ColumnElement[bool]:
     """What comes after the position (`key`, `after_id`) in that sort."""
     after_id: ColumnElement[int] = bindparam("after_id", type_=_task.id.type)
     if sort == "created":
-        key: ColumnElement[Any] = bindparam("key", type_=_task.created_at.type)
-        return tuple_(_task.created_at, _task.id) < tuple_(key, after_id)
+        return tuple_(_task.created_at, _task.id) < tuple_(bindparam("key", type_=_task.created_at.type), after_id)
     if sort == "title":
-        key = func.lower(bindparam("key", type_=_task.title.type)).collate("C")
-        return tuple_(_TITLE, _task.id) > tuple_(key, after_id)
-    if dated:
-        key = bindparam("key", type_=_task.due_date.type)
-        return or_(tuple_(_task.due_date, _task.id) > tuple_(key, after_id), _task.due_date.is_(None))
-    return _task.due_date.is_(None) & (_task.id > after_id)
+        column: ColumnElement[Any] = TITLE_KEY
+        key: ColumnElement[Any] = func.lower(bindparam("key", type_=_task.title.type)).collate("C")
+    else:
+        column = DUE_DATE_KEY
+        key = bindparam("key", type_=_task.due_date.type) if dated else UNDATED
+    # SQLite finds the place in the index by the first condition alone.
+    return and_(column >= key, tuple_(column, _task.id) > tuple_(key, after_id))
 
 
 @cache
