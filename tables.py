@@ -48,9 +48,9 @@ class Task(SQLModel, table=True):
 USERS: Table = SQLModel.metadata.tables["users"]
 TASKS: Table = SQLModel.metadata.tables["tasks"]
 
-# What `sort=title` and `sort=due_date` order by. By code point, whatever the collation of the database, and so the same on
-# SQLite (which `database.sqlite` teaches both words). What is one letter in two cases is PostgreSQL's LC_CTYPE; under
-# "C" that is ASCII's alone. Undated tasks come after the last date; both databases compare `'infinity'` so.
+# What `sort=title` and `sort=due_date` order by. Titles by code point, whatever the collation of the database, and on
+# SQLite too, which `database.sqlite` teaches both words. What is one letter in two cases is PostgreSQL's LC_CTYPE;
+# under "C" that is ASCII's alone. Undated tasks come after the last date, since both databases compare `'infinity'` so.
 UNDATED: ColumnElement[Any] = literal_column("'infinity'")
 TITLE_KEY = func.lower(TASKS.c.title).collate("C")
 DUE_DATE_KEY = func.coalesce(TASKS.c.due_date, UNDATED)

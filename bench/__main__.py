@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from bench.contestants import CONTESTANTS, Contestant
+from bench.fairness import fairness
 from bench.growth import growth
 from bench.latency import latency
 from bench.load import BenchError
@@ -21,6 +22,7 @@ MODES: dict[str, Callable[[Plan], Any]] = {
     "throughput": throughput,
     "latency": latency,
     "growth": growth,
+    "fairness": fairness,
     "start": start,
     "cpu": cpu,
 }

@@ -125,10 +125,23 @@ def start_tables(figures: Figures) -> str:
     return section("Start and memory", table(head, map(cells, figures)))
 
 
+def fairness_tables(figures: Figures) -> str:
+    counts = sorted({row["connections"] for row in figures})
+
+    def cells(burst: str) -> list[str]:
+        rows = {row["connections"]: row for row in figures if row["burst"] == burst}
+        return [f"{short(r['without'])} → {short(r['during'])} ({r['ratio']:.2f})" for r in map(rows.get, counts) if r]
+
+    rows = ([burst, *cells(burst)] for burst in dict.fromkeys(row["burst"] for row in figures))
+    title = "Others' get, p50 in ms without → during a burst of 64 connections of one person (ratio)"
+    return section(title, table(["", *map(_clients, counts)], rows))
+
+
 TABLES: dict[str, Callable[[Any], str]] = {
     "throughput": throughput_tables,
     "cpu": cpu_tables,
     "latency": latency_tables,
     "growth": growth_tables,
+    "fairness": fairness_tables,
     "start": start_tables,
 }

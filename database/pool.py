@@ -63,9 +63,9 @@ class Pool:
         self._left: set[asyncio.Task[None]] = set()
         self._timer: asyncio.TimerHandle | None = None
 
-    async def enter(self, person: str) -> Place:
+    async def enter(self, person: str, heavy: bool = False) -> Place:
         """Wait for a place in the queue. Raises `DatabaseUnavailable` when it is full."""
-        await self._queue.enter(person)
+        await self._queue.enter(person, heavy)
         return Place(self, person)
 
     def leave(self, place: Place, deadline: float) -> None:

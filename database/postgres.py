@@ -12,7 +12,7 @@ from sqlalchemy.dialects.postgresql.psycopg2 import PGDialect_psycopg2
 from database.errors import DatabaseUnavailable, Overtaken
 from database.loops import PerLoop
 from database.pool import Place, Pool
-from database.statements import Rows, Statement, compile_once
+from database.statements import Rows, Statement, compile_once, is_heavy
 
 logger = logging.getLogger("todo.sql")
 
@@ -42,7 +42,7 @@ class Postgres:
         compiled = compile_once(statement, DIALECT, False)
         logger.debug(compiled.sql)
         pool = self._pools.get()
-        place = await pool.enter(person)
+        place = await pool.enter(person, is_heavy(values))
         try:
             return compiled.rows(await _ask(place, compiled, compiled.values(values)))
         finally:

@@ -17,7 +17,7 @@ from sqlalchemy.dialects.sqlite.pysqlite import SQLiteDialect_pysqlite
 from database.errors import DatabaseUnavailable, of_sqlite
 from database.loops import PerLoop
 from database.queue import FairQueue
-from database.statements import Rows, compile_once
+from database.statements import Rows, compile_once, is_heavy
 
 logger = logging.getLogger("todo.sql")
 
@@ -49,7 +49,9 @@ class Sqlite:
         logger.debug(compiled.sql)
         complete = compiled.values(values)
         threads = self._readers if compiled.reads else self._writer
-        return await threads.run(person, lambda connection: compiled.rows(connection.execute(compiled.sql, complete)))
+        return await threads.run(
+            person, lambda connection: compiled.rows(connection.execute(compiled.sql, complete)), is_heavy(values)
+        )
 
     async def transaction(self, statements: Sequence[str], deadline: float) -> None:  # noqa: ARG002
         """All of them or none."""
@@ -91,10 +93,10 @@ class _Threads:
         # For an app that is never closed, as with a `TestClient` without a lifespan.
         weakref.finalize(self, _close_all, self._idle)
 
-    async def run(self, person: str, work: Callable[[sqlite3.Connection], T]) -> T:
+    async def run(self, person: str, work: Callable[[sqlite3.Connection], T], heavy: bool = False) -> T:
         """Cancelled, it frees the thread at once, unless that waits for the lock of the file."""
         queue = self._queues.get()
-        await queue.enter(person)
+        await queue.enter(person, heavy)
         call = _Call()
         try:
             return await asyncio.get_running_loop().run_in_executor(self._executor, self._work, call, work)

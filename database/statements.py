@@ -11,6 +11,10 @@ Rows = Sequence[Any]
 Convert = Callable[[Any], Any]
 
 
+# Rows. To read them and write them as JSON takes the event loop some 3 µs each, and everybody else waits so long.
+HEAVY = 50
+
+
 class Statement:
     """A statement as a driver takes it.
 
@@ -52,6 +56,11 @@ class Statement:
         for index, convert in self._from_driver.items():
             values[index] = convert(values[index])
         return values
+
+
+def is_heavy(values: Mapping[str, Any]) -> bool:
+    """Whether the statement may give many rows; those that may have the parameter `row_limit`."""
+    return bool(values.get("row_limit", 0) > HEAVY)
 
 
 def _row_type(names: Sequence[str]) -> Any:
