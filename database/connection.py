@@ -14,6 +14,9 @@ from database.errors import of_postgresql
 # Bytes that the empty buffer of a socket always takes; whether more were sent has to be asked.
 SENT_AT_ONCE = 8192
 
+# Seconds. After so long without a word, a middlebox on the way may have forgotten the connection.
+RESTED = 10.0
+
 
 def _wake(future: "asyncio.Future[None]") -> None:
     # Its task may have been cancelled in the same turn of the loop.
@@ -117,6 +120,11 @@ class Connection:
     def rested_for(self) -> float:
         """Seconds since it was opened or last came to rest."""
         return self.loop.time() - self._resting_since
+
+    @property
+    def may_be_forgotten(self) -> bool:
+        """By the network, which tells neither end."""
+        return self.rested_for > RESTED
 
     def close(self) -> None:
         self._unwatch()

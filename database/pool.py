@@ -36,11 +36,11 @@ class Place:
             self.connection = await self.pool.connect()
         return self.connection
 
-    def give_up(self, rested: float) -> None:
-        """The connection stays mute: the network may have forgotten all those that were idle as long."""
+    def give_up(self) -> None:
+        """Close the connection, on which no answer comes, and those that the network may have forgotten like it."""
         if self.connection is not None:
             self.connection.close()
-        self.pool.close_rested(rested)
+        self.pool.close_forgotten()
 
 
 class Pool:
@@ -102,9 +102,9 @@ class Pool:
         """Close the idle connections; those in use are closed by their users."""
         self._keep(lambda _: False)
 
-    def close_rested(self, seconds: float) -> None:
-        """Close the connections that have been idle for so long."""
-        self._keep(lambda connection: connection.rested_for < seconds)
+    def close_forgotten(self) -> None:
+        """Close the idle connections that the network may have forgotten."""
+        self._keep(lambda connection: not connection.may_be_forgotten)
 
     def _keep(self, wanted: Callable[[Connection], bool]) -> None:
         for connection in self._idle:
@@ -125,10 +125,8 @@ class Pool:
             async with asyncio.timeout_at(deadline):
                 await connection.finish()
         except TimeoutError:
-            place.give_up(LONGEST_REST)
+            place.give_up()
         finally:
-            if not connection.settled:
-                connection.close()
             self._take_back(place)
 
     def _watch_idle(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -137,7 +135,7 @@ class Pool:
 
     def _close_old(self, loop: asyncio.AbstractEventLoop) -> None:
         self._timer = None
-        self.close_rested(LONGEST_REST)
+        self._keep(lambda connection: connection.rested_for < LONGEST_REST)
         if self._idle:
             self._watch_idle(loop)
 

@@ -18,9 +18,7 @@ logger = logging.getLogger("todo.sql")
 
 DIALECT = PGDialect_psycopg2()  # type: ignore[no-untyped-call]
 
-# Seconds. A connection that was idle for longer than `RESTED` may have been forgotten by the network, without a word;
-# a read that gets no answer on it within `MUTE` is sent over a new one.
-RESTED = 10.0
+# Seconds that a read waits for its answer on a connection that the network may have forgotten.
 MUTE = 2.0
 
 # Seconds, at most, before a statement that others overtook is run again; doubled each time.
@@ -74,7 +72,7 @@ async def _ask(place: Place, statement: Statement, values: Mapping[str, Any]) ->
     while True:
         connection = await place.connect()
         try:
-            if may_repeat and connection.rested_for > RESTED:
+            if may_repeat and connection.may_be_forgotten:
                 async with asyncio.timeout(MUTE):
                     return await connection.execute(statement.sql, values)
             return await connection.execute(statement.sql, values)
@@ -82,7 +80,7 @@ async def _ask(place: Place, statement: Statement, values: Mapping[str, Any]) ->
             await asyncio.sleep(random.uniform(0, pause))  # noqa: S311 - so that two do not meet again
             pause *= 2
         except TimeoutError:
-            place.give_up(RESTED)
+            place.give_up()
             may_repeat = False
         except DatabaseUnavailable:
             if not may_repeat or not connection.closed:

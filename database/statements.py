@@ -30,7 +30,8 @@ class Statement:
         self._from_driver: dict[int, Convert] = {}
         if convert:
             self._to_driver = dict(_to_driver(compiled.bind_names, dialect))
-            self._from_driver = dict(_from_driver(statement.exported_columns, dialect))  # type: ignore[attr-defined]
+            # A text has none.
+            self._from_driver = dict(_from_driver(getattr(statement, "exported_columns", ()), dialect))
         self._row: Any = None
 
     def values(self, values: Mapping[str, Any]) -> dict[str, Any]:
