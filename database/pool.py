@@ -73,6 +73,9 @@ class Pool:
         connection = place.connection
         if connection is None or connection.settled or connection.closed:
             self._take_back(place)
+        elif connection.loop.time() >= deadline:
+            place.give_up()
+            self._take_back(place)
         else:
             task = asyncio.create_task(self._finish(place, connection, deadline))
             self._left.add(task)
