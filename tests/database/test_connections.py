@@ -6,10 +6,10 @@ import threading
 from contextlib import closing, suppress
 from typing import Any
 
-import psutil
+import psutil  # type: ignore[import-untyped]
 import psycopg2
 import pytest
-from sqlalchemy import bindparam, select
+from sqlalchemy import text
 
 import store
 from database import Database, DatabaseUnavailable, InvalidData
@@ -250,7 +250,7 @@ def test_a_server_that_is_not_there_yet_is_used_when_it_comes(
 def test_what_is_larger_than_any_buffer_arrives_and_comes_back(connect: Connect, postgres_url: str, run: Run) -> None:
     """The socket takes it in pieces, and the event loop goes on meanwhile."""
     database = connect(postgres_url)
-    statement = select(bindparam("large"))
+    statement = text("SELECT CAST(:large AS text)")
 
     found = run(database.caller("ada").execute(statement, {"large": "x" * 50_000_000}))
 
