@@ -90,7 +90,15 @@ class Pool:
         return None
 
     async def connect(self) -> Connection:
+        """Raises `DatabaseUnavailable`, with the address and the reason."""
         options = await resolved(self._options)
+        try:
+            return await self._log_in(options)
+        except DatabaseUnavailable as error:
+            server = f"{options.get('host', 'a local socket')}, port {options.get('port', 5432)}"
+            raise DatabaseUnavailable(f"connection to server at {server} failed: {error}") from None
+
+    async def _log_in(self, options: Mapping[str, Any]) -> Connection:
         if self._check_client:
             try:
                 return await Connection.open({**options, "options": f"{options.get('options', '')} {CHECK_CLIENT}"})
