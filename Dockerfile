@@ -11,6 +11,7 @@ RUN pip install --no-cache-dir --disable-pip-version-check -r requirements.txt
 # The app's user owns the folder, for SQLite's file when no DATABASE_URL is given, but not the source in it.
 RUN useradd --system --no-create-home --uid 10001 app && chown app /app
 COPY *.py ./
+COPY database ./database
 USER 10001
 
 EXPOSE 8000
