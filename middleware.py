@@ -22,7 +22,7 @@ MAXIMUM_BODY = 64 * 1024
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 
 METHODS = "GET, POST, PUT, PATCH, DELETE"
-EXPOSED = b"Link, Location, Retry-After, WWW-Authenticate, X-Request-ID"
+EXPOSED = b"Allow, Link, Location, Retry-After, WWW-Authenticate, X-Request-ID"
 PREFLIGHT_VARY = b"Access-Control-Request-Method, Access-Control-Request-Headers, Origin"
 # Seconds that a browser may remember a preflight; Chromium keeps none for longer.
 PREFLIGHT_LIFETIME = 7200

@@ -52,7 +52,7 @@ HEADERS_OF_ALL = {
     "Vary": header("Answers differ by `Origin`.", "Origin"),
     "Access-Control-Allow-Origin": header(_WITH_ORIGIN, "http://localhost:3000", required=False),
     "Access-Control-Allow-Credentials": header(_WITH_ORIGIN, "true", required=False),
-    "Access-Control-Expose-Headers": header(_WITH_ORIGIN, "Link, Location", required=False),
+    "Access-Control-Expose-Headers": header(_WITH_ORIGIN, "Allow, Link", required=False),
 }
 HEADERS = HEADERS_OF_ALL | {
     "Location": header("The address of the new task.", "/api/tasks/1"),

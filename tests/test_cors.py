@@ -16,7 +16,7 @@ from tests.tokens import FRONTEND, bearer, token_of
 OTHERS = ["https://app.example.com", "http://localhost:5173"]
 GRANTED = {
     "access-control-allow-credentials": "true",
-    "access-control-expose-headers": "Link, Location, Retry-After, WWW-Authenticate, X-Request-ID",
+    "access-control-expose-headers": "Allow, Link, Location, Retry-After, WWW-Authenticate, X-Request-ID",
 }
 
 Ask = Callable[[str, str, dict[str, str], bytes, type[Exception] | None, str | None], httpx2.Response]
