@@ -26,13 +26,13 @@ from layout import prepare
 from middleware import CORS, BodyLimit, RequestLog, Shield, TrailingSlash
 from openapi import document
 from paging import MAXIMUM_ID, next_link, position
-from schemas import TaskCreate, TaskQuery, TaskUpdate, task_json, tasks_json
+from schemas import TaskComplete, TaskCreate, TaskQuery, TaskUpdate, task_json, tasks_json
 from settings import Settings, configure_logging, end_with_0, settings_or_exit
 from users import EnsureUser, UserRows
 
 logger = logging.getLogger("todo")
 
-Body = TypeVar("Body", TaskCreate, TaskUpdate)
+Body = TypeVar("Body", TaskComplete, TaskCreate, TaskUpdate)
 
 # Tasks in memory at once while a list without a limit goes out; others wait for a piece of it to be written.
 CHUNK = 250
@@ -91,6 +91,9 @@ async def update_task(request: Request) -> Response:
 
 
 async def toggle_task(request: Request) -> Response:
+    changes = (await parse(request, TaskComplete)).values() if await request.body() else {}
+    if changes:
+        return task_response(await store.update_task(database(request), request.user.id, task_id(request), changes))
     return task_response(await store.toggle_task(database(request), request.user.id, task_id(request)))
 
 
@@ -120,6 +123,7 @@ API_ROUTES = [
     Route("/tasks", create_task, methods=["POST"]),
     Route("/tasks/{id}", get_task, methods=["GET"]),
     Route("/tasks/{id}", update_task, methods=["PUT"]),
+    Route("/tasks/{id}", update_task, methods=["PATCH"], name="patch_task"),
     Route("/tasks/{id}", delete_task, methods=["DELETE"]),
     Route("/tasks/{id}/complete", toggle_task, methods=["PATCH"]),
 ]

@@ -96,6 +96,10 @@ class _TaskBody(BaseModel):
         default=None, description="Whose task it is; naming anybody but the caller is refused."
     )
 
+    def values(self) -> dict[str, Any]:
+        """The columns that the caller named."""
+        return self.model_dump(exclude={"user_id"}, exclude_unset=True)
+
 
 class TaskCreate(_TaskBody):
     title: Title
@@ -104,7 +108,7 @@ class TaskCreate(_TaskBody):
     due_date: DueDate | None = None
 
     def values(self) -> dict[str, Any]:
-        """The columns of the new task."""
+        """All columns of the new task, those left out with their defaults."""
         return self.model_dump(exclude={"user_id"})
 
 
@@ -116,9 +120,11 @@ class TaskUpdate(_TaskBody):
     completed: bool = False
     due_date: DueDate | None = None
 
-    def values(self) -> dict[str, Any]:
-        """The columns that the caller named."""
-        return self.model_dump(exclude={"user_id"}, exclude_unset=True)
+
+class TaskComplete(_TaskBody):
+    """What `completed` is to be; it is flipped when left out."""
+
+    completed: bool = False
 
 
 class TaskQuery(BaseModel):

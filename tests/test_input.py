@@ -98,10 +98,11 @@ def test_a_bad_value_is_refused_by_name_and_changes_nothing(
 
     created = ada.post("/api/tasks", json={**FULL, field: value})
     updated = ada.put(path, json={field: value})
+    patched = ada.patch(path, json={field: value})
 
     refusal = {"detail": f"{field} {message}.", "errors": [{"field": field, "message": message}]}
-    assert (created.status_code, created.json()) == (400, refusal)
-    assert (updated.status_code, updated.json()) == (400, refusal)
+    for answer in (created, updated, patched):
+        assert (answer.status_code, answer.json()) == (400, refusal)
     assert rows(EVERYTHING) == before
 
 
@@ -191,10 +192,12 @@ def test_naming_another_owner_is_forbidden_and_changes_nothing(ada: TestClient, 
 
     created = ada.post("/api/tasks", json={"title": "Theirs", "user_id": owner})
     updated = ada.put(path, json={"title": "Theirs", "user_id": owner})
+    patched = ada.patch(path, json={"title": "Theirs", "user_id": owner})
+    completed = ada.patch(f"{path}/complete", json={"completed": True, "user_id": owner})
 
     refusal = {"detail": "The body names another owner (user_id); a task is always its creator's."}
-    assert (created.status_code, created.json()) == (403, refusal)
-    assert (updated.status_code, updated.json()) == (403, refusal)
+    for answer in (created, updated, patched, completed):
+        assert (answer.status_code, answer.json()) == (403, refusal)
     assert rows(EVERYTHING) == before
 
 
