@@ -53,7 +53,7 @@ async def list_tasks(request: Request) -> Response:
             # Without a length uvicorn sends chunks, which HTTP/1.0, nginx's, does not have (RFC 9112, section 6.1).
             return json_response(b"".join([piece async for piece in pieces]))
         return StreamingResponse(pieces, media_type="application/json")
-    link = next_link(request.query_params, query.sort, rows[size - 1])
+    link = next_link(query.model_dump(exclude={"cursor"}, exclude_unset=True), query.sort, rows[size - 1])
     return json_response(tasks_json(rows[:size]), headers={"Link": link})
 
 

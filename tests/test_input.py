@@ -44,6 +44,26 @@ WRONG_TYPES = [
 OUT_OF_BOUNDS = [
     pytest.param("title", "", BLANK, id="title-empty"),
     pytest.param("title", " \t\r\n\N{NO-BREAK SPACE}\N{IDEOGRAPHIC SPACE}\x85", BLANK, id="title-blank"),
+    *[
+        pytest.param("title", text, BLANK, id=f"title-{'-'.join(f'{ord(c):x}' for c in text)}")
+        for text in [
+            *(
+                "\u200b",
+                "\u200c",
+                "\u200d",
+                "\u2060",
+                "\ufeff",
+                "\u00ad",
+                "\u180e",
+                "\u115f",
+                "\u1160",
+                "\u3164",
+                "\uffa0",
+            ),
+            *("\u2800", "\ufe0f", "\u202e", "\u034f", "\x01", "\x7f", "\x9f", "\U000e0041", "\U000e0100", "\U0001d173"),
+            " \u200b\n\u2800 \ufeff",
+        ]
+    ],
     pytest.param("title", "x" * 201, "must have at most 200 characters", id="title-201"),
     pytest.param("title", APPLE * 201, "must have at most 200 characters", id="title-201-astral"),
     pytest.param("title", "a\0b", NUL, id="title-nul"),
@@ -144,6 +164,12 @@ def test_everything_that_is_wrong_is_said_at_once(ada: TestClient) -> None:
             "\N{FAMILY}\u200d\N{BOY} é e\u0301 עברית",
             id="title-scripts",
         ),
+        pytest.param("title", "👨\u200d👩\u200d👧", "👨\u200d👩\u200d👧", id="title-family-joined"),
+        pytest.param("title", "می\u200cروم", "می\u200cروم", id="title-persian"),
+        pytest.param("title", "❤\ufe0f", "❤\ufe0f", id="title-variation-selector"),
+        pytest.param("title", "\u200bx\ufeff", "\u200bx\ufeff", id="title-invisible-at-its-ends"),
+        pytest.param("title", "\uf8ff", "\uf8ff", id="title-private-use"),
+        pytest.param("title", "\U0001faff", "\U0001faff", id="title-newer-than-python"),
         pytest.param("title", "'; DROP TABLE tasks; --", "'; DROP TABLE tasks; --", id="title-sql"),
         pytest.param("title", "100% {0} %s %(x)s :x \\", "100% {0} %s %(x)s :x \\", id="title-placeholders"),
         pytest.param("description", "", "", id="description-empty"),
