@@ -26,8 +26,9 @@ from layout import prepare
 from middleware import CORS, BodyLimit, RequestLog, Shield, TrailingSlash
 from openapi import document
 from paging import MAXIMUM_ID, next_link, position
+from process import configure_logging, end_with_0, end_with_parent
 from schemas import TaskComplete, TaskCreate, TaskQuery, TaskUpdate, task_json, tasks_json
-from settings import Settings, configure_logging, end_with_0, settings_or_exit
+from settings import Settings, settings_or_exit
 from users import EnsureUser, UserRows
 
 logger = logging.getLogger("todo")
@@ -179,6 +180,7 @@ def create_app(settings: Settings) -> Starlette:
 
 @asynccontextmanager
 async def lifespan(app: Starlette) -> AsyncIterator[None]:
+    end_with_parent()
     database: Database = app.state.database
     try:
         await database.ready()
