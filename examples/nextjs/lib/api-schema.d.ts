@@ -162,7 +162,7 @@ export interface components {
         TaskCreate: {
             /** @description Whose task it is; naming anybody but the caller is refused. */
             user_id?: string | null;
-            /** @description Trimmed at both ends, and then not blank. */
+            /** @description Trimmed of white space at both ends. It needs a character that shows. */
             title: string;
             description?: string | null;
             completed?: boolean;
@@ -175,7 +175,7 @@ export interface components {
         TaskUpdate: {
             /** @description Whose task it is; naming anybody but the caller is refused. */
             user_id?: string | null;
-            /** @description Trimmed at both ends, and then not blank. */
+            /** @description Trimmed of white space at both ends. It needs a character that shows. */
             title?: string;
             description?: string | null;
             completed?: boolean;
