@@ -31,8 +31,8 @@ def url(tmp_path: Path) -> str:
 @pytest.fixture
 def copy(tmp_path: Path) -> Path:
     """A folder with the app's source, to be changed."""
-    for source in ROOT.glob("*.py"):
-        shutil.copy(source, tmp_path)
+    others = shutil.ignore_patterns(".*", "bench", "examples", "tests", "*.db*", "__pycache__")
+    shutil.copytree(ROOT, tmp_path, ignore=others, dirs_exist_ok=True)
     return tmp_path
 
 
