@@ -9,6 +9,7 @@ from uvicorn.config import STARTUP_FAILURE
 from uvicorn.supervisors import Multiprocess
 
 from app import app
+from process import ignore_further_stops
 from settings import settings_or_exit
 
 __all__ = ["app", "serve"]
@@ -37,6 +38,7 @@ def serve() -> None:
     config = uvicorn.Config("main:app", workers=settings.workers, **options)
     supervisor = Multiprocess(config, [config.bind_socket()])
     supervisor.run()
+    ignore_further_stops()
     if any(process.exitcode == STARTUP_FAILURE for process in supervisor.processes):
         sys.exit(STARTUP_FAILURE)
 

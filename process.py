@@ -21,7 +21,17 @@ def end_with_0() -> None:
     """
     # Nowhere but in the main thread may a process be told what to do with signals.
     if threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
-        signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+        signal.signal(signal.SIGTERM, _end)
+
+
+def _end(*_: object) -> None:
+    ignore_further_stops()
+    sys.exit(0)
+
+
+def ignore_further_stops() -> None:
+    """On its way out Python gives signals their default back, and a second SIGTERM would end it with another status."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
 
 def end_with_parent() -> None:

@@ -64,6 +64,17 @@ def test_the_procfile_serves_and_ends_with_0(url: str, workers: str) -> None:
         assert process.terminate() == 0
 
 
+@by_workers
+def test_a_server_that_is_asked_to_stop_again_and_again_ends_with_0(url: str, workers: str) -> None:
+    with backend(url, WEB_CONCURRENCY=workers) as (process, _):
+        process.wait_until(lambda: process.output().count("Application startup complete") == int(workers))
+        server = psutil.Process(process.pid)
+        while server.is_running() and server.status() != psutil.STATUS_ZOMBIE:
+            server.terminate()
+
+        assert process.terminate() == 0
+
+
 def test_it_reloads_when_its_source_changes(copy: Path) -> None:
     with backend("sqlite:///./todo.db", [*UVICORN, "--reload", "main:app"], folder=copy) as (process, api):
         edited = (copy / "app.py").read_text().replace('{"status": "ok"}', '{"status": "reloaded"}')
