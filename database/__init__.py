@@ -83,7 +83,7 @@ class Database:
         return Caller(self, person)
 
     async def execute(self, statement: Executable, values: Mapping[str, Any], person: str, deadline: float) -> Rows:
-        if self.layout is None:
+        if not self._preparation.done:
             await self.ready()
         try:
             return await self.engine.execute(statement, values, person, deadline)

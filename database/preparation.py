@@ -13,7 +13,7 @@ LONGEST_PAUSE = 30.0
 
 
 class Preparation:
-    """Not prepared, being prepared, or prepared: then there is a `result`.
+    """Not prepared, being prepared, or `done`. There is a `result` from the first success on.
 
     An attempt takes one connection and ends with the deadline. After one that failed to change the tables, for instance
     because somebody else holds a lock on them, there is a pause: whoever waits for that lock keeps others waiting.
@@ -21,6 +21,7 @@ class Preparation:
 
     def __init__(self, prepare: Callable[[float], Awaitable[Any]], deadline: float) -> None:
         self._prepare, self._deadline = prepare, deadline
+        self.done = False
         self.result: Any = None
         self._attempt: asyncio.Task[None] | None = None
         self._failure: NotPrepared | None = None
@@ -40,19 +41,20 @@ class Preparation:
         await asyncio.shield(attempt)
 
     def forget(self) -> None:
-        self.result = None
+        self.done = False
 
     async def _try(self) -> None:
         deadline = asyncio.get_running_loop().time() + self._deadline
-        self.result = None
         try:
             async with asyncio.timeout_at(deadline):
                 self.result = await self._prepare(deadline)
         except TimeoutError:
             raise DatabaseUnavailable(f"no answer within {self._deadline:g} seconds") from None
         except NotPrepared as error:
+            self.done = False
             self._failure = error
             self._pause_ends = time.monotonic() + self._pause
             self._pause = min(2 * self._pause, LONGEST_PAUSE)
             raise
         self._failure, self._pause = None, FIRST_PAUSE
+        self.done = True

@@ -64,15 +64,16 @@ ensure_venv() {
     rm .venv/unfinished
 }
 
+# Both check the hashes of a file that has them.
 install_requirements() {
     if has_uv; then
         echo "Installing $1 into .venv with uv." >&2
-        uv pip install --quiet --python "$venv_python" --require-hashes --requirement "$1"
+        uv pip install --quiet --python "$venv_python" --requirement "$1"
     else
         echo "Installing $1 into .venv with pip." >&2
         # There is no pip yet when .venv was made while uv was there.
         "$venv_python" -m pip --version >/dev/null 2>&1 || "$venv_python" -m ensurepip >/dev/null
-        "$venv_python" -m pip install --quiet --quiet --disable-pip-version-check --require-hashes --requirement "$1"
+        "$venv_python" -m pip install --quiet --quiet --disable-pip-version-check --requirement "$1"
     fi
 }
 
