@@ -72,7 +72,7 @@ class Server:
         return f"http://127.0.0.1:{self.port}"
 
 
-def environment(database_url: str, port: int = 0) -> dict[str, str]:
+def environment(database_url: str, port: int = 8000) -> dict[str, str]:
     """Everybody's: the peers read POOL_SIZE and PORT, ours three others, Node NODE_ENV."""
     return {
         "BETTER_AUTH_SECRET": SECRET,
