@@ -40,6 +40,7 @@ class User(BaseUser):
     id: str
     email: str | None = None
     name: str | None = None
+    # Seconds since 1970 (UTC): the token's `iat`, if there is one. Two tokens of one profile make the same user.
     issued_at: float | None = field(default=None, compare=False)
 
     @property
@@ -223,7 +224,9 @@ def _user(claims: dict[str, Any], subjects: tuple[str, ...]) -> User:
     subject = next((claims[name] for name in subjects if name in claims), None)
     if not isinstance(subject, str) or not subject.strip() or len(subject) > MAXIMUM_SUBJECT or not _storable(subject):
         raise Refused(f"The token names no user: its subject (sub) must be 1 to {MAXIMUM_SUBJECT} characters.")
-    return User(subject, _profile(claims, "email", MAXIMUM_EMAIL), _profile(claims, "name", MAXIMUM_NAME))
+    # No float is as small as an integer may be; one in the future was refused.
+    issued_at = float(max(claims["iat"], 0)) if "iat" in claims else None
+    return User(subject, _profile(claims, "email", MAXIMUM_EMAIL), _profile(claims, "name", MAXIMUM_NAME), issued_at)
 
 
 def _profile(claims: dict[str, Any], name: str, maximum: int) -> str | None:

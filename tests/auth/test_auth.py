@@ -160,6 +160,26 @@ def test_a_long_token_is_remembered_in_little_memory(verify: Callable[[str], Use
     assert kept < 100 * 2000
 
 
+BEFORE_1970 = -(10**400)
+
+
+@pytest.mark.parametrize(
+    ("iat", "issued_at"), [(5, 5.0), (0.5, 0.5), (None, None), (-1, 0.0), (BEFORE_1970, 0.0)], ids=lambda n: f"{n}"[:6]
+)
+def test_a_user_knows_when_the_token_was_issued(
+    verify: Callable[[str], User], iat: float | None, issued_at: float | None
+) -> None:
+    user = verify(forge(claims(iat=iat)))
+
+    assert (user.issued_at, type(user.issued_at)) == (issued_at, type(issued_at))
+
+
+def test_users_are_the_same_whenever_their_tokens_were_issued() -> None:
+    early, late = User("ada", issued_at=1.0), User("ada", issued_at=2.0)
+
+    assert (early == late, hash(early) == hash(late)) == (True, True)
+
+
 def test_a_remembered_token_expires(verify: Callable[[str], User], set_clock: Callable[[float], None]) -> None:
     now = int(time.time())
     token = forge(claims(exp=now + 60))
