@@ -9,11 +9,11 @@ from contextlib import AsyncExitStack
 from functools import cached_property
 from typing import Any
 
-from jwt import PyJWK, PyJWKSet
+from jwt import PyJWK
 
 logger = logging.getLogger("todo.keys")
 
-ALGORITHMS = frozenset({"EdDSA", "ES256", "ES512", "RS256", "PS256"})
+ALGORITHMS = ("ES256", "ES512", "EdDSA", "PS256", "RS256")
 
 # Seconds: how long a fetched set counts as fresh, how far apart two fetches begin, and how long one may take.
 LIFETIME = 300.0
@@ -21,6 +21,11 @@ INTERVAL = 2.0
 TIMEOUT = 5.0
 # Bytes of an answer.
 MAXIMUM = 1024 * 1024
+
+# RFC 7518, section 6: the parameters of private and of symmetric keys.
+PRIVATE = frozenset({"d", "p", "q", "dp", "dq", "qi", "oth", "k"})
+# Unusable keys that one line of the log names.
+NAMED = 5
 
 
 class KeyServerUnavailable(Exception):
@@ -138,14 +143,61 @@ class KeySet:
 
     def _take(self, fetched: Any) -> None:
         """Raises `ValueError` for what is not a JWKS (RFC 7517, section 5)."""
-        if not isinstance(fetched, dict):
+        if not isinstance(fetched, dict) or not isinstance(fetched.get("keys"), list):
             raise ValueError("the answer is not a JSON Web Key Set")
         if fetched == self._set:
             return
-        keys = {key.key_id: key for key in PyJWKSet.from_dict(fetched) if key.key_id and _is_for_signing(key)}
+        keys, unusable = usable_keys(fetched["keys"])
+        if unusable:
+            text = "The key server %s lists keys that cannot be used, %d in all: %s"
+            logger.warning(text, self._name, len(unusable), "; ".join(unusable[:NAMED]))
         self._keys, self._set = keys, fetched
         self.version += 1
 
 
-def _is_for_signing(key: PyJWK) -> bool:
-    return key.public_key_use in (None, "sig") and key.algorithm_name in ALGORITHMS
+def usable_keys(listed: list[Any]) -> tuple[dict[str, PyJWK], list[str]]:
+    """The keys that verify signatures, by their `kid`, and why each of the others does not, without what it holds.
+
+    Of several keys with one `kid`, the first usable one counts, as in PyJWT.
+    """
+    keys: dict[str, PyJWK] = {}
+    unusable = []
+    for jwk in listed:
+        kid: Any = jwk.get("kid") if isinstance(jwk, dict) else None
+        try:
+            key = _public_key(jwk)
+            if kid in keys:
+                raise ValueError("another key before it has the same kid")
+            keys[kid] = key
+        except ValueError as error:
+            unusable.append(f"{ascii(kid)[:60]}, {error}")
+    return keys, unusable
+
+
+def _public_key(jwk: Any) -> PyJWK:
+    """Raises `ValueError` with the reason why it verifies no signature."""
+    if not isinstance(jwk, dict):
+        raise ValueError("not a JSON object")
+    if not PRIVATE.isdisjoint(jwk):
+        raise ValueError("a private key, which must be replaced: everybody can read it")
+    if not isinstance(jwk.get("kid"), str) or not jwk["kid"]:
+        raise ValueError("it has no kid")
+    uses, operations = jwk.get("use"), jwk.get("key_ops")
+    verifies = operations is None or (isinstance(operations, list) and "verify" in operations)
+    if uses not in (None, "sig") or not verifies:
+        raise ValueError("not meant for verifying signatures, by its use or key_ops")
+    # Without one, PyJWT derives it from the kind of key.
+    if jwk.get("alg") not in (None, *ALGORITHMS):
+        raise ValueError(f"its algorithm is not one of {', '.join(ALGORITHMS)}")
+    try:
+        key = PyJWK(jwk)
+        key.Algorithm.prepare_key(key.key)
+    # Not the error's own text, which may repeat the key. Not everything that PyJWT lets through is its own error.
+    except Exception as error:
+        raise ValueError(f"unreadable ({type(error).__name__})") from None
+    if key.algorithm_name not in ALGORITHMS:
+        raise ValueError(f"{key.algorithm_name} is not one of {', '.join(ALGORITHMS)}")
+    # RFC 7518, section 3.3: RSA keys have 2048 bits or more.
+    if too_short := key.Algorithm.check_key_length(key.key):
+        raise ValueError(too_short)
+    return key
