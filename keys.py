@@ -1,26 +1,31 @@
-"""The public keys of Better Auth: fetched off the event loop, remembered, and fetched again when they change."""
+"""The public keys of Better Auth: fetched in the event loop, remembered, and fetched again when they change."""
 
 import asyncio
 import json
 import logging
-import threading
+import ssl
 import time
-from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import AsyncExitStack
+from functools import cached_property
 from typing import Any
 
-from jwt import PyJWK, PyJWKSet
-
-from download import download
+from jwt import PyJWK
 
 logger = logging.getLogger("todo.keys")
 
-ALGORITHMS = frozenset({"EdDSA", "ES256", "ES512", "RS256", "PS256"})
+ALGORITHMS = ("ES256", "ES512", "EdDSA", "PS256", "RS256")
 
-# Seconds: how long a fetched set counts as fresh, how long an unknown key is not asked for again after a fetch, and
-# how long one fetch may take.
+# Seconds: how long a fetched set counts as fresh, how far apart two fetches begin, and how long one may take.
 LIFETIME = 300.0
-COOLDOWN = 10.0
+INTERVAL = 2.0
 TIMEOUT = 5.0
+# Bytes of an answer.
+MAXIMUM = 1024 * 1024
+
+# RFC 7518, section 6: the parameters of private and of symmetric keys.
+PRIVATE = frozenset({"d", "p", "q", "dp", "dq", "qi", "oth", "k"})
+# Unusable keys that one line of the log names.
+NAMED = 5
 
 
 class KeyServerUnavailable(Exception):
@@ -28,76 +33,171 @@ class KeyServerUnavailable(Exception):
 
 
 class KeySet:
-    """The keys of one JWKS address, by their `kid`.
+    """The keys of one JWKS address, by their `kid`. `version` changes with the set.
 
-    A key that is known goes on working while the server is down, and while a new set is fetched. `version` changes
-    with the keys.
+    1. A known key is answered at once, whatever the server does. A set older than `lifetime` is fetched again in the
+       background.
+    2. An unknown key waits for a set whose fetch began after the question, so that nobody is refused by a set that may
+       be older than the key. All who wait in one event loop share that fetch.
+    3. Two fetches begin at least `interval` seconds apart. Strangers who invent keys cause one fetch each `interval`,
+       and whatever they do, a new key is known after `interval` and the time of two answers.
+    4. Within `interval` of a fetch that failed, an unknown key is a `KeyServerUnavailable` at once.
+
+    Several event loops may use it, one after the other or in threads: none waits for the fetch of another.
     """
 
-    def __init__(self, url: str, *, lifetime: float = LIFETIME, cooldown: float = COOLDOWN, timeout: float = TIMEOUT):
+    def __init__(self, url: str, *, lifetime: float = LIFETIME, interval: float = INTERVAL, timeout: float = TIMEOUT):
         self._url = url
-        self._lifetime, self._cooldown, self._timeout = lifetime, cooldown, timeout
+        self._lifetime, self._interval, self._timeout = lifetime, interval, timeout
+        # For the log. A query may hold somebody's credentials.
+        self._name = url.partition("?")[0]
         self._keys: dict[str, PyJWK] = {}
-        self._fetched: Any = None
-        self._tried_at = self._fetched_at = float("-inf")
-        self._executor = ThreadPoolExecutor(1, thread_name_prefix="jwks")
-        self._lock = threading.Lock()
-        self._fetch_under_way: Future[None] | None = None
+        self._set: Any = None
+        # When the last fetch began, and the last one that succeeded.
+        self._begun_at = self._fetched_at = float("-inf")
+        self._failed = False
+        self._task: asyncio.Task[bool] | None = None
         self.version = 0
 
     async def find(self, kid: str) -> PyJWK | None:
         """The key, or None when the key server has no such key.
 
-        Raises `KeyServerUnavailable` when the key is unknown and the server cannot be asked.
+        Raises `KeyServerUnavailable` when the key is unknown and the server gives no set within `timeout`.
         """
-        if kid not in self._keys:
-            await self._fetch()
-        else:
+        key = self._keys.get(kid)
+        if key is not None:
             self.keep_fresh()
+            return key
+        asked_at = time.monotonic()
+        try:
+            async with asyncio.timeout(self._timeout):
+                while kid not in self._keys and self._fetched_at < asked_at:
+                    # Others may wait for the same fetch.
+                    if not await asyncio.shield(self._fetch()):
+                        raise KeyServerUnavailable(f"{self._name} could not be read at the last try")
+        except TimeoutError:
+            raise KeyServerUnavailable(f"{self._name} is too slow") from None
         return self._keys.get(kid)
 
     def keep_fresh(self) -> None:
-        """Have an old set fetched again in the background."""
-        if time.monotonic() - self._fetched_at > self._lifetime:
-            self._start()
+        """Have an old set fetched again in the background. Call it in an event loop."""
+        now = time.monotonic()
+        if now - self._fetched_at > self._lifetime and now - self._begun_at >= self._interval:
+            self._fetch()
 
-    async def _fetch(self) -> None:
-        """Wait for a new set, unless one was asked for just now."""
-        fetch = self._start()
-        if fetch is not None:
-            try:
-                async with asyncio.timeout(2 * self._timeout):
-                    # Others may wait for the same fetch.
-                    await asyncio.shield(asyncio.wrap_future(fetch))
-            except TimeoutError:
-                raise KeyServerUnavailable(f"{self._url} is too slow") from None
-        if self._fetched_at < self._tried_at:
-            raise KeyServerUnavailable(f"{self._url} could not be read at the last try")
+    def _fetch(self) -> asyncio.Task[bool]:
+        """The fetch under way in this event loop, be it a new one."""
+        loop = asyncio.get_running_loop()
+        if self._task is None or self._task.done() or self._task.get_loop() is not loop:
+            self._task = loop.create_task(self._read())
+        return self._task
 
-    def _start(self) -> "Future[None] | None":
-        """The fetch under way, be it a new one; None soon after the last."""
-        with self._lock:
-            if self._fetch_under_way is None and time.monotonic() - self._tried_at >= self._cooldown:
-                self._fetch_under_way = self._executor.submit(self._read)
-            return self._fetch_under_way
-
-    def _read(self) -> None:
-        """Runs in a thread, since the download blocks."""
-        tried_at = time.monotonic()
+    async def _read(self) -> bool:
+        """Fetch the set once `interval` allows it; whether that succeeded."""
+        pause = self._begun_at + self._interval - time.monotonic()
+        if pause > 0:
+            if self._failed:
+                return False
+            await asyncio.sleep(pause)
+        self._begun_at = begun_at = time.monotonic()
         try:
-            fetched = json.loads(download(self._url, self._timeout))
-            if not isinstance(fetched, dict):
-                raise ValueError("the answer is no JSON object")
-            keys = {key.key_id: key for key in PyJWKSet.from_dict(fetched) if key.key_id and _is_for_signing(key)}
-        except Exception as error:  # whatever the server says, the keys that are known go on working
-            logger.warning("The key server %s cannot be read: %s", self._url, error)
-        else:
-            self._keys = keys
-            self.version += fetched != self._fetched
-            self._fetched, self._fetched_at = fetched, tried_at
-        with self._lock:
-            self._tried_at, self._fetch_under_way = tried_at, None
+            async with asyncio.timeout(self._timeout):
+                self._take(json.loads(await self._download()))
+        except Exception as error:  # whatever the server does, the keys that are known go on working
+            text = "The key server %s gave no set of keys within %g seconds: %s %.200s"
+            logger.warning(text, self._name, self._timeout, type(error).__name__, error)
+            self._failed = True
+            return False
+        self._failed, self._fetched_at = False, begun_at
+        return True
+
+    async def _download(self) -> bytes:
+        """The body of a 2xx answer, by way of the proxies that the environment names; redirects are not followed."""
+        # Here, because who has HS256 tokens alone never needs its 2 MB.
+        import httpx
+
+        async def close_in_the_end(event: str, info: dict[str, Any]) -> None:
+            # httpcore leaves the connection open when its TLS handshake is cancelled.
+            if event == "connection.connect_tcp.complete":
+                stack.push_async_callback(info["return_value"].aclose)
+
+        # Bytes are counted as they come; a compressed body might unpack to any size.
+        plain = {"Accept-Encoding": "identity"}
+        body = bytearray()
+        async with AsyncExitStack() as stack:
+            client = await stack.enter_async_context(httpx.AsyncClient(verify=self._tls))
+            request = client.stream("GET", self._url, headers=plain, extensions={"trace": close_in_the_end})
+            answer = await stack.enter_async_context(request)
+            if not answer.is_success:
+                raise ValueError(f"the answer is a {answer.status_code}")
+            async for piece in answer.aiter_raw():
+                body += piece
+                if len(body) > MAXIMUM:
+                    raise ValueError(f"the answer is larger than {MAXIMUM} bytes")
+        return bytes(body)
+
+    @cached_property
+    def _tls(self) -> ssl.SSLContext:
+        """Made once, because reading the system's certificates takes 20 ms."""
+        return ssl.create_default_context()
+
+    def _take(self, fetched: Any) -> None:
+        """Raises `ValueError` for what is not a JWKS (RFC 7517, section 5)."""
+        if not isinstance(fetched, dict) or not isinstance(fetched.get("keys"), list):
+            raise ValueError("the answer is not a JSON Web Key Set")
+        if fetched == self._set:
+            return
+        keys, unusable = usable_keys(fetched["keys"])
+        if unusable:
+            text = "The key server %s lists keys that cannot be used, %d in all: %s"
+            logger.warning(text, self._name, len(unusable), "; ".join(unusable[:NAMED]))
+        self._keys, self._set = keys, fetched
+        self.version += 1
 
 
-def _is_for_signing(key: PyJWK) -> bool:
-    return key.public_key_use in (None, "sig") and key.algorithm_name in ALGORITHMS
+def usable_keys(listed: list[Any]) -> tuple[dict[str, PyJWK], list[str]]:
+    """The keys that verify signatures, by their `kid`, and why each of the others does not, without what it holds.
+
+    Of several keys with one `kid`, the first usable one counts, as in PyJWT.
+    """
+    keys: dict[str, PyJWK] = {}
+    unusable = []
+    for jwk in listed:
+        kid: Any = jwk.get("kid") if isinstance(jwk, dict) else None
+        try:
+            key = _public_key(jwk)
+            if kid in keys:
+                raise ValueError("another key before it has the same kid")
+            keys[kid] = key
+        except ValueError as error:
+            unusable.append(f"{ascii(kid)[:60]}, {error}")
+    return keys, unusable
+
+
+def _public_key(jwk: Any) -> PyJWK:
+    """Raises `ValueError` with the reason why it verifies no signature."""
+    if not isinstance(jwk, dict):
+        raise ValueError("not a JSON object")
+    if not PRIVATE.isdisjoint(jwk):
+        raise ValueError("a private key, which must be replaced: everybody can read it")
+    if not isinstance(jwk.get("kid"), str) or not jwk["kid"]:
+        raise ValueError("it has no kid")
+    uses, operations = jwk.get("use"), jwk.get("key_ops")
+    verifies = operations is None or (isinstance(operations, list) and "verify" in operations)
+    if uses not in (None, "sig") or not verifies:
+        raise ValueError("not meant for verifying signatures, by its use or key_ops")
+    # Without one, PyJWT derives it from the kind of key.
+    if jwk.get("alg") not in (None, *ALGORITHMS):
+        raise ValueError(f"its algorithm is not one of {', '.join(ALGORITHMS)}")
+    try:
+        key = PyJWK(jwk)
+        key.Algorithm.prepare_key(key.key)
+    # Not the error's own text, which may repeat the key. Not everything that PyJWT lets through is its own error.
+    except Exception as error:
+        raise ValueError(f"unreadable ({type(error).__name__})") from None
+    if key.algorithm_name not in ALGORITHMS:
+        raise ValueError(f"{key.algorithm_name} is not one of {', '.join(ALGORITHMS)}")
+    # RFC 7518, section 3.3: RSA keys have 2048 bits or more.
+    if too_short := key.Algorithm.check_key_length(key.key):
+        raise ValueError(too_short)
+    return key

@@ -11,6 +11,8 @@ from multiprocessing.process import BaseProcess
 
 def configure_logging(level: str) -> None:
     """Send the app's log lines to standard error, for the process that serves."""
+    # Its line for each fetch of the keys holds the query of JWKS_URL.
+    logging.getLogger("httpx").setLevel(logging.WARNING)
     logging.basicConfig(level=level, format="%(asctime)s %(levelname)s %(name)s %(message)s")
 
 

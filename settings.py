@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import SplitResult, urlsplit
 
+import jwt
 from psycopg2 import ProgrammingError
 from psycopg2.extensions import make_dsn
 from sqlalchemy.engine import URL, make_url
@@ -165,6 +166,13 @@ def _check_secret(secret: str) -> None:
             f"BETTER_AUTH_SECRET has {size} bytes; HS256 needs at least {MINIMUM_SECRET_BYTES} "
             f"(RFC 7518, section 3.2): {HOW_TO_MAKE_ONE}."
         )
+    try:
+        # PyJWT takes no such thing for a secret, and would refuse every token.
+        jwt.get_algorithm_by_name("HS256").prepare_key(secret)
+    except jwt.InvalidKeyError:
+        raise SettingsError(
+            f"BETTER_AUTH_SECRET is a key of a key pair or a certificate (PEM, SSH or JWK); {HOW_TO_MAKE_ONE}."
+        ) from None
 
 
 def _check_postgresql(url: URL) -> URL:
@@ -198,7 +206,11 @@ def _split_url(name: str, value: str) -> SplitResult:
     except ValueError:
         parts = SplitResult("", "", "", "", "")
     if parts.scheme not in ("http", "https") or not HOST.fullmatch(parts.hostname or ""):
-        raise SettingsError(f"{name} is {value!r}; it must be an address like https://app.example.com.")
+        # Not a value that may hold a password.
+        shown = "cannot be read" if "@" in value or "?" in value else f"is {value!r}"
+        raise SettingsError(f"{name} {shown}; it must be an address like https://app.example.com.")
+    if "@" in parts.netloc:
+        raise SettingsError(f"{name} holds a user or a password, which is never used; remove what is between // and @.")
     return parts
 
 

@@ -1,6 +1,7 @@
 """Sentences of errors that tests in several files expect."""
 
-NO_JWT = "The token is no JSON Web Token."
+NO_JWT = "The token is not a JSON Web Token; send the one from /api/auth/token."
+LONG_HEADER = "The token's header is longer than 1024 characters."
 SIGNATURE = "The token's signature does not match; it was signed with another secret or key."
 NO_SUBJECT = "The token names no user: its subject (sub) must be 1 to 255 characters."
 NO_EXPIRY = "The token has no expiry (exp)."

@@ -84,6 +84,13 @@ CLIENT_REFUSES = {
     "?application_name=\udcff": "'utf-8' codec can't encode character '\\udcff' in position 59: surrogates not allowed",
 }
 
+NO_SECRET = (
+    "BETTER_AUTH_SECRET is a key of a key pair or a certificate (PEM, SSH or JWK); "
+    "make one with `openssl rand -base64 32`."
+)
+KEYS = ["-----BEGIN PUBLIC KEY-----\nsesame\n-----END PUBLIC KEY-----", f"ssh-ed25519 {'sesame' * 6}"]
+KEYS += ['{"kty": "OKP", "crv": "Ed25519", "x": "sesame"}']
+
 REFUSALS = [
     ("BETTER_AUTH_SECRET", "", NOT_SET),
     ("BETTER_AUTH_SECRET", " " * 40, NOT_SET),
@@ -94,6 +101,7 @@ REFUSALS = [
     *[("BETTER_AUTH_SECRET", text, GUESSABLE) for text in WHOLE_PLACEHOLDERS],
     *[(name, url, no_address(name, url)) for name in ("BETTER_AUTH_URL", "JWKS_URL") for url in NO_ADDRESSES],
     *[("CORS_ORIGINS", f"http://a, {url}", no_address("CORS_ORIGINS", url)) for url in NO_ADDRESSES],
+    *[("BETTER_AUTH_SECRET", text, NO_SECRET) for text in KEYS],
     *[
         (name, text, not_ascii(name, text))
         for name in ("JWT_ISSUER", "JWT_AUDIENCE")

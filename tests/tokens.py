@@ -128,8 +128,10 @@ class KeyServer:
         self.requests = 0
         self.status = 200
         # Listed, or answered as it stands, instead of the keys.
-        self.listed: list[dict[str, Any]] | None = None
+        self.listed: list[Any] | None = None
         self.body: bytes | None = None
+        # Answered first, one after the other.
+        self.bodies: list[bytes] = []
         self.location = ""
         # "head" or "body": sends it byte after byte, until nobody listens.
         self.trickles = ""
@@ -146,6 +148,9 @@ class KeyServer:
     @property
     def url(self) -> str:
         return f"{self._scheme}://127.0.0.1:{self._server.server_address[1]}/api/auth/jwks"
+
+    def jwks(self) -> bytes:
+        return json.dumps({"keys": self.listed or [key.public for key in self.keys]}).encode()
 
     def hold(self) -> None:
         """Take requests, but answer none before `release`."""
@@ -171,10 +176,13 @@ class KeyServer:
                 server.requests += 1
                 server._asked.set()
                 server._may_answer.wait()
-                listed = server.listed or [key.public for key in server.keys]
-                body = json.dumps({"keys": listed}).encode() if server.body is None else server.body
+                body = server.bodies.pop(0) if server.bodies else server.body
+                body = server.jwks() if body is None else body
                 with suppress(OSError):  # nobody may wait any more
                     self.answer(body)
+
+            # As the proxy on the way to https.
+            do_CONNECT = do_GET
 
             def answer(self, body: bytes) -> None:
                 self.send_response(server.status)

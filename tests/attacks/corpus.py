@@ -170,6 +170,8 @@ FORM: Group = {
     "1 MB of dots": lambda _: "." * 2**20,
     "1 MB of payload": lambda _: sign(claims(image="A" * 2**20)),
     "1 MB of header": lambda _: forge(claims(), {"alg": "HS256", "x": "A" * 2**20}),
+    "1 KiB of header": lambda _: forge(claims(), {"alg": "HS256", "x": "A" * 750}),
+    "16 KiB without a good signature": lambda _: f"{sign(claims(image='A' * 11000)).rpartition('.')[0]}.{'A' * 43}",
     "1 MB of signature": lambda _: sign(claims()) + "A" * 2**20,
     "1 MB of kid": lambda scene: seal(scene.key, claims(), kid="A" * 2**20),
     "as deep as it may be long": lambda _: forge(claims(), "[" * 11000),

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ import auth
 from auth import Refused, User
 from tests.auth.conftest import make_verifier
 from tests.conftest import RowsOf
-from tests.tokens import ADA, FRONTEND, bearer, claims, forge, outcome, refusal, token_of
+from tests.tokens import ADA, FRONTEND, SECRET, bearer, claims, forge, outcome, refusal, token_of
 
 SEND_IT = "Send the header Authorization: Bearer <token>."
 ONCE = "The Authorization header must be, once: Bearer <token>."
@@ -131,6 +132,52 @@ def test_a_good_token_is_verified_once_and_a_bad_one_each_time(
             verify(bad)
 
     assert decoded == [good, bad, bad]
+
+
+@pytest.mark.parametrize("size", [0, 11000], ids=["short", "long"])
+def test_nothing_but_the_header_is_read_of_a_token_without_a_good_signature(
+    verify: Callable[[str], User], decoded: list[str], size: int
+) -> None:
+    """Whoever has no key could have us decode and parse 16 KiB for each request."""
+    with pytest.raises(Refused, match="signature does not match"):
+        verify(forge(claims(image="x" * size), secret=SECRET[::-1]))
+
+    assert decoded == []
+
+
+def test_a_long_token_is_remembered_in_little_memory(verify: Callable[[str], User]) -> None:
+    """What is kept of it is a hash and whom it names."""
+    tokens = [forge(claims(f"user-{n}", image="x" * 11000)) for n in range(101)]
+    verify(tokens.pop())
+    tracemalloc.start()
+    try:
+        for token in tokens:
+            verify(token)
+        kept, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+
+    assert kept < 100 * 2000
+
+
+BEFORE_1970 = -(10**400)
+
+
+@pytest.mark.parametrize(
+    ("iat", "issued_at"), [(5, 5.0), (0.5, 0.5), (None, None), (-1, 0.0), (BEFORE_1970, 0.0)], ids=lambda n: f"{n}"[:6]
+)
+def test_a_user_knows_when_the_token_was_issued(
+    verify: Callable[[str], User], iat: float | None, issued_at: float | None
+) -> None:
+    user = verify(forge(claims(iat=iat)))
+
+    assert (user.issued_at, type(user.issued_at)) == (issued_at, type(issued_at))
+
+
+def test_users_are_the_same_whenever_their_tokens_were_issued() -> None:
+    early, late = User("ada", issued_at=1.0), User("ada", issued_at=2.0)
+
+    assert (early == late, hash(early) == hash(late)) == (True, True)
 
 
 def test_a_remembered_token_expires(verify: Callable[[str], User], set_clock: Callable[[float], None]) -> None:

@@ -7,7 +7,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from auth import User
-from tests.sentences import EXPIRED, NO_EXPIRY, NO_JWT, NO_SUBJECT, SIGNATURE
+from tests.sentences import EXPIRED, LONG_HEADER, NO_EXPIRY, NO_JWT, NO_SUBJECT, SIGNATURE
 from tests.tokens import ADA, FRONTEND, SECRET, bearer, claims, forge, outcome, refusal, token_of
 
 ALGORITHM = "The token's algorithm must be HS256 or one of ES256, ES512, EdDSA, PS256, RS256."
@@ -102,7 +102,9 @@ BAD_HEADERS: list[tuple[Any, str]] = [
     *[({"alg": "HS256", "kid": kid}, NO_JWT) for kid in (5, None, ["key-1"])],
     *[({"alg": "HS256", "crit": crit}, NO_JWT) for crit in (["exp"], [], "b64", [5])],
     ({"alg": "HS256", "b64": False}, NO_JWT),
-    *[(text, NO_JWT) for text in ("[]", '"HS256"', "{", "", '{"alg":', "[" * 12000, "9" * 5000)],
+    *[(text, NO_JWT) for text in ("[]", '"HS256"', "{", "", '{"alg":', "[" * 768, "9" * 768)],
+    *[(text, LONG_HEADER) for text in ('{"x":' * 200, '"' * 5000)],
+    ({"alg": "HS256", "x": "a" * 1000}, LONG_HEADER),
 ]
 
 
@@ -193,7 +195,10 @@ SIGNED_IN: dict[str, tuple[dict[str, Any], User]] = {
     "longest-email": ({"email": "a" * 320}, User("ada", "a" * 320, "Ada")),
     "longest-name": ({"name": "a" * 1000}, User("ada", "ada@example.com", "a" * 1000)),
     **{
-        f"{claim}-{label}": ({claim: value}, User("ada", **{"email": ADA.email, "name": ADA.name, claim: None}))
+        f"{claim}-{label}": (
+            {claim: value},
+            User("ada", ADA.email, None) if claim == "name" else User("ada", None, "Ada"),
+        )
         for claim, length in (("email", 321), ("name", 1001))
         for label, value in {**NO_TEXT, "overlong": "a" * length}.items()
     },

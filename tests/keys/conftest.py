@@ -48,13 +48,11 @@ Call = Callable[[str], Outcome]
 def call(server: KeyServer, tmp_path: Path) -> Iterator[Call]:
     """List the tasks with a token, at an API of this key server."""
     settings = make_settings(server, database_url=f"sqlite:///{tmp_path}/todo.db", pool_size=1)
-    app = create_app(settings)
-    client = TestClient(app)
+    with TestClient(create_app(settings)) as client:
 
-    def call_with(token: str) -> Outcome:
-        answer = client.get("/api/tasks", headers=bearer(token))
-        assert answer.headers.get("Retry-After") == ("1" if answer.status_code == 503 else None)
-        return outcome(answer)
+        def call_with(token: str) -> Outcome:
+            answer = client.get("/api/tasks", headers=bearer(token))
+            assert answer.headers.get("Retry-After") == ("1" if answer.status_code == 503 else None)
+            return outcome(answer)
 
-    yield call_with
-    app.state.database.close()
+        yield call_with

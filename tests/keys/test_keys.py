@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
@@ -85,23 +84,6 @@ def test_a_bad_token_is_refused(call: Call, server: KeyServer, token: Callable[[
 
 def test_an_asymmetric_token_may_be_for_several(call: Call) -> None:
     assert call(key().sign(claims(aud=["https://example.com", FRONTEND]))) == LISTED
-
-
-NOT_FOR_US: dict[str, dict[str, Any]] = {
-    "encryption": {"use": "enc"},
-    "algorithm-not-taken": {"alg": "Ed448"},
-    "without-kid": {"kid": None},
-    "no-key": {"x": "?"},
-}
-
-
-@pytest.mark.parametrize("changes", NOT_FOR_US.values(), ids=NOT_FOR_US)
-def test_a_listed_key_that_is_not_for_us_is_passed_over(call: Call, server: KeyServer, changes: dict[str, Any]) -> None:
-    key_2 = key("EdDSA", "key-2")
-    server.listed = [{**key_2.public, **changes}, key().public]
-
-    assert call(key_2.sign(claims())) == refusal(NO_KEY)
-    assert call(key().sign(claims())) == LISTED
 
 
 def test_a_listed_secret_signs_nothing(call: Call, server: KeyServer) -> None:

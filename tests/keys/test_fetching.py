@@ -1,0 +1,241 @@
+"""One fetch of the keys: bounded in time and in bytes, by TLS and proxies, and in any event loop."""
+
+import asyncio
+import logging
+import socket
+import ssl
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from jwt import PyJWK
+
+from keys import INTERVAL, LIFETIME, MAXIMUM, KeyServerUnavailable, KeySet
+from tests.keys.conftest import key
+from tests.tls import write_certificate
+from tests.tokens import Clock, KeyServer, key_server
+
+
+@pytest.fixture(params=["http", "https"])
+def server(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[KeyServer]:
+    certificate, private = tmp_path / "server.crt", tmp_path / "server.key"
+    write_certificate(certificate, private)
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.load_cert_chain(certificate, private)
+    with key_server(key(), tls=tls if request.param == "https" else None) as server:
+        yield server
+
+
+plain_http = pytest.mark.parametrize("server", ["http"], indirect=True)
+
+
+def find(keys: KeySet, kid: str = "key-1") -> PyJWK | None:
+    """In an event loop of its own."""
+    return asyncio.run(keys.find(kid))
+
+
+def test_the_keys_are_those_that_the_server_lists(server: KeyServer) -> None:
+    keys = KeySet(server.url)
+
+    assert find(keys) is not None
+    assert find(keys, "key-2") is None
+
+
+@pytest.mark.parametrize("mood", ["silent", "head", "body"])
+def test_a_slow_key_server_is_given_up_and_asked_again(server: KeyServer, clock: Clock, mood: str) -> None:
+    """One that trickles keeps each read within its timeout, but not the whole; and its connection is closed."""
+    keys = KeySet(server.url, timeout=1)
+    if mood == "silent":
+        server.hold()
+    else:
+        server.trickles = mood
+    threads = threading.active_count()
+
+    with pytest.raises(KeyServerUnavailable, match="too slow"):
+        find(keys)
+    server.release()
+    while threading.active_count() > threads:
+        time.sleep(0.01)
+    server.trickles = ""
+    clock.now += INTERVAL
+    assert find(keys) is not None
+
+
+@plain_http
+def test_a_proxy_that_trickles_before_its_tunnel_stands_is_given_up(
+    server: KeyServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("https_proxy", server.url)
+    server.trickles = "head"
+
+    with pytest.raises(KeyServerUnavailable, match="too slow"):
+        find(KeySet("https://auth.example/api/auth/jwks", timeout=1))
+    assert server.requests == 1
+
+
+@plain_http
+def test_the_proxy_of_the_environment_is_asked(server: KeyServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("http_proxy", server.url)
+
+    assert find(KeySet("http://auth.example/api/auth/jwks")) is not None
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_the_connection_to_a_server_that_says_nothing_is_closed(scheme: str) -> None:
+    """While the event loop goes on: at a fetch every few seconds, descriptors would run out."""
+
+    def read_until_the_end(mute: socket.socket) -> bool:
+        connection, _ = mute.accept()
+        with connection:
+            connection.settimeout(30)
+            while connection.recv(65536):
+                pass
+        return True
+
+    async def ask(mute: socket.socket) -> bool:
+        ended = asyncio.create_task(asyncio.to_thread(read_until_the_end, mute))
+        with pytest.raises(KeyServerUnavailable, match="too slow"):
+            await KeySet(f"{scheme}://127.0.0.1:{mute.getsockname()[1]}/", timeout=1).find("key-1")
+        return await ended
+
+    with socket.create_server(("127.0.0.1", 0)) as mute:
+        assert asyncio.run(ask(mute))
+
+
+@plain_http
+def test_a_slow_lookup_of_the_name_is_given_up(server: KeyServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing bounds what the system's resolver takes; who waits for the keys is not held by it."""
+    asked, answered, lookup = threading.Event(), threading.Event(), socket.getaddrinfo
+
+    def slow(*args: Any, **kwargs: Any) -> Any:
+        asked.set()
+        answered.wait()
+        return lookup(*args, **kwargs)
+
+    async def ask() -> None:
+        try:
+            with pytest.raises(KeyServerUnavailable, match="too slow"):
+                await KeySet(server.url.replace("127.0.0.1", "localhost"), timeout=1).find("key-1")
+        finally:
+            answered.set()
+
+    monkeypatch.setattr(socket, "getaddrinfo", slow)
+    asyncio.run(ask())
+    assert asked.is_set()
+    assert server.requests == 0
+
+
+def test_an_answer_is_taken_up_to_its_largest_size(
+    server: KeyServer, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    keys = KeySet(server.url)
+    server.bodies = [server.jwks().ljust(size) for size in (MAXIMUM + 1, MAXIMUM)]
+
+    with pytest.raises(KeyServerUnavailable, match="could not be read"):
+        find(keys)
+    assert "ValueError the answer is larger than 1048576 bytes" in caplog.text
+    clock.now += INTERVAL
+    assert find(keys) is not None
+
+
+@pytest.mark.parametrize("server", ["https"], indirect=True)
+def test_a_certificate_that_nobody_vouches_for_is_refused(
+    server: KeyServer, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.delenv("SSL_CERT_FILE")
+    monkeypatch.delenv("SSL_CERT_DIR", raising=False)
+
+    with pytest.raises(KeyServerUnavailable):
+        find(KeySet(server.url))
+    assert "certificate verify failed" in caplog.text
+    assert server.requests == 0
+
+
+@plain_http
+def test_the_query_of_the_address_is_not_logged(server: KeyServer, caplog: pytest.LogCaptureFixture) -> None:
+    server.status = 500
+
+    with pytest.raises(KeyServerUnavailable) as error:
+        find(KeySet(f"{server.url}?key=sesame"))
+    ours = [record.getMessage() for record in caplog.records if record.name.startswith("todo")]
+    told = f"The key server {server.url} gave no set of keys within 5 seconds: ValueError the answer is a 500"
+    assert ours == [told]
+    assert "sesame" not in str(error.value)
+
+
+@plain_http
+def test_a_fetch_ends_with_its_event_loop_and_the_next_loop_makes_its_own(
+    server: KeyServer, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Whether somebody waited for it, or it ran in the background."""
+    keys = KeySet(server.url)
+
+    async def leave_in_the_middle(kid: str) -> PyJWK | None:
+        server.hold()
+        waiting = asyncio.create_task(keys.find(kid))
+        await asyncio.to_thread(server.wait_until_asked)
+        return await waiting if waiting.done() else None
+
+    with caplog.at_level(logging.WARNING):
+        assert asyncio.run(leave_in_the_middle("key-1")) is None
+        server.release()
+        clock.now += INTERVAL
+        assert find(keys) is not None
+        clock.now += LIFETIME + 1
+        assert asyncio.run(leave_in_the_middle("key-1")) is not None
+        server.release()
+        clock.now += INTERVAL
+        assert find(keys, "key-2") is None
+    assert server.requests == 4
+    assert caplog.messages == []
+
+
+@plain_http
+def test_no_event_loop_waits_for_the_fetch_of_another(server: KeyServer) -> None:
+    keys, found = KeySet(server.url, interval=0), []
+    server.hold()
+    other = threading.Thread(target=lambda: found.append(find(keys)))
+    other.start()
+    server.wait_until_asked()
+    server.bodies = [server.jwks(), server.jwks()]
+
+    async def ask() -> PyJWK | None:
+        waiting = asyncio.create_task(keys.find("key-1"))
+        while server.requests < 2:
+            await asyncio.sleep(0.01)
+        server.release()
+        return await waiting
+
+    found.append(asyncio.run(ask()))
+    other.join()
+    assert len(found) == 2
+    assert None not in found
+
+
+@plain_http
+def test_an_old_set_is_fetched_in_the_background_once_an_interval(
+    server: KeyServer, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A server that fails is in the log, and the keys that are known go on."""
+    keys = KeySet(server.url)
+
+    async def ask_often() -> None:
+        assert await keys.find("key-1")
+        server.status = 500
+        clock.now += LIFETIME + 1
+        for fetches in (1, 2):
+            for _ in range(10):
+                assert await keys.find("key-1")
+            while len(caplog.messages) < fetches:
+                await asyncio.sleep(0.01)
+            clock.now += INTERVAL
+
+    with caplog.at_level(logging.WARNING):
+        asyncio.run(ask_often())
+    assert server.requests == 3
+    told = f"The key server {server.url} gave no set of keys within 5 seconds: ValueError the answer is a 500"
+    assert caplog.messages == [told, told]
