@@ -38,37 +38,61 @@ P = ParamSpec("P")
 T = TypeVar("T")
 Body = TypeVar("Body", TaskCreate, TaskUpdate)
 
-# Tasks in memory at once while a list without a limit goes out; others wait for a piece of it to be written.
-CHUNK = 250
+# Tasks that the first query of a list without a limit asks for.
+FIRST = 250
+# Bytes of JSON that a longer list goes out in, roughly; what has not gone out yet is in the database.
+PIECE = 64 * 1024
 
 TASK_ID = re.compile(r"0|[1-9][0-9]{0,18}", re.ASCII)
 
 
 async def list_tasks(request: Request) -> Response:
     query = TaskQuery.model_validate(dict(request.query_params))
-    size = query.limit or CHUNK
+    size = query.limit or FIRST
     # One more than asked for tells whether there is more, without a second query.
     rows = await run(request, store.list_tasks, query.status, query.sort, size + 1, query.cursor)
-    if len(rows) <= size:
-        return json_response(tasks_json(rows))
-    if query.limit is None:
-        pieces = chunks(request, query, rows)
-        if request.scope["http_version"] < "1.1":
-            # Without a length uvicorn sends chunks, which HTTP/1.0, nginx's, does not have (RFC 9112, section 6.1).
-            return json_response(b"".join([piece async for piece in pieces]))
-        return StreamingResponse(pieces, media_type="application/json")
-    link = next_link(request.query_params, query.sort, rows[size - 1])
-    return json_response(tasks_json(rows[:size]), headers={"Link": link})
+    page, more = rows[:size], len(rows) > size
+    headers = {"Link": next_link(request.query_params, query.sort, page[-1])} if more and query.limit else None
+    if query.limit or not more:
+        body = tasks_json(page)
+        if len(body) <= 2 * PIECE:
+            return json_response(body, headers=headers)
+    end = page[-1].id if query.limit else None
+    return StreamingResponse(chunks(request, query, page, end), headers=headers, media_type="application/json")
 
 
-async def chunks(request: Request, query: TaskQuery, rows: Sequence[store.TaskRow]) -> AsyncIterator[bytes]:
-    """The array in pieces. No connection is held between two of them, however slowly the client reads."""
-    opening = b"["
-    while rows:
-        yield opening + tasks_json(rows)[1:-1]
+async def chunks(
+    request: Request, query: TaskQuery, rows: Sequence[store.TaskRow], end: int | None
+) -> AsyncIterator[bytes]:
+    """The array in pieces; of a page, up to the task `end`, behind which the next page begins whatever has changed.
+
+    While a client reads, however slowly, no connection is held between two pieces, and no row.
+    """
+    opening, last, left = b"[", 0, 2 * (query.limit or MAXIMUM_ID)
+    while rows and last != end and left > 0:
+        rows, body = first_piece(rows)
+        last, after = rows[-1].id, position(query.sort, rows[-1])
+        left -= len(rows)
+        count = min(max(PIECE * len(rows) // len(body), 8), 500)
+        piece, rows, body = opening + body[1:-1], (), b""
+        yield piece
         opening = b","
-        rows = await run(request, store.list_tasks, query.status, query.sort, CHUNK, position(query.sort, rows[-1]))
+        rows = until(end, await run(request, store.list_tasks, query.status, query.sort, count, after))
     yield b"]"
+
+
+def first_piece(rows: Sequence[store.TaskRow]) -> tuple[Sequence[store.TaskRow], bytes]:
+    """The first of these rows and their JSON, which is not much larger than a piece."""
+    body = tasks_json(rows)
+    while len(body) > 2 * PIECE and len(rows) > 1:
+        rows = rows[: len(rows) // 2]
+        body = tasks_json(rows)
+    return rows, body
+
+
+def until(end: int | None, rows: Sequence[store.TaskRow]) -> Sequence[store.TaskRow]:
+    ids = [row.id for row in rows]
+    return rows[: ids.index(end) + 1] if end in ids else rows
 
 
 async def create_task(request: Request) -> Response:
