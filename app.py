@@ -2,14 +2,12 @@
 
 import logging
 import re
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from functools import cache
-from typing import Any, Concatenate, ParamSpec, TypeVar
+from typing import Any, TypeVar
 
 from pydantic_core import from_json, to_json
-from sqlalchemy.exc import IntegrityError
-from sqlmodel import Session
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
@@ -20,107 +18,81 @@ from starlette.routing import Match, Mount, Route, Router
 
 import store
 from auth import JWTBackend, TokenVerifier
-from database import Database, DatabaseUnavailable
+from database import Caller, Conflict, Database, DatabaseUnavailable, Rows
 from docs import docs
 from errors import HANDLERS, http_exception, unauthenticated
 from keys import KeySet
+from layout import prepare
 from middleware import CORS, BodyLimit, RequestLog, Shield, TrailingSlash
 from openapi import document
-from paging import MAXIMUM_ID, next_link, position
-from schemas import TaskCreate, TaskQuery, TaskUpdate, task_json, tasks_json
-from settings import Settings, configure_logging, end_with_0, settings_or_exit
-from tables import create_tables
+from paging import MAXIMUM_ID, Position, next_link
+from pieces import is_one_piece, pieces
+from process import configure_logging, end_with_0, end_with_parent
+from schemas import TaskComplete, TaskCreate, TaskQuery, TaskUpdate, task_json, tasks_json
+from settings import Settings, settings_or_exit
 from users import EnsureUser, UserRows
 
 logger = logging.getLogger("todo")
 
-P = ParamSpec("P")
-T = TypeVar("T")
-Body = TypeVar("Body", TaskCreate, TaskUpdate)
+Body = TypeVar("Body", TaskComplete, TaskCreate, TaskUpdate)
 
 # Tasks that the first query of a list without a limit asks for.
-FIRST = 250
-# Bytes of JSON that a longer list goes out in, roughly; what has not gone out yet is in the database.
-PIECE = 64 * 1024
+CHUNK = 250
 
 TASK_ID = re.compile(r"0|[1-9][0-9]{0,18}", re.ASCII)
 
 
 async def list_tasks(request: Request) -> Response:
     query = TaskQuery.model_validate(dict(request.query_params))
-    size = query.limit or FIRST
+    size = query.limit or CHUNK
     # One more than asked for tells whether there is more, without a second query.
-    rows = await run(request, store.list_tasks, query.status, query.sort, size + 1, query.cursor)
+    rows = await store.list_tasks(database(request), request.user.id, query.status, query.sort, size + 1, query.cursor)
     page, more = rows[:size], len(rows) > size
-    headers = {"Link": next_link(request.query_params, query.sort, page[-1])} if more and query.limit else None
-    if query.limit or not more:
-        body = tasks_json(page)
-        if len(body) <= 2 * PIECE:
-            return json_response(body, headers=headers)
-    end = page[-1].id if query.limit else None
-    return StreamingResponse(chunks(request, query, page, end), headers=headers, media_type="application/json")
+    headers = {}
+    if more and query.limit:
+        parameters = query.model_dump(exclude={"cursor"}, exclude_unset=True)
+        headers["Link"] = next_link(parameters, query.sort, page[-1])
+    if (query.limit or not more) and is_one_piece(body := tasks_json(page)):
+        return json_response(body, headers=headers)
 
+    async def fetch(count: int, after: Position) -> Rows:
+        # A deadline of its own for each piece, whose client may take long to read the last one.
+        caller = request.app.state.database.caller(request.user.id)
+        return await store.list_tasks(caller, request.user.id, query.status, query.sort, count, after)
 
-async def chunks(
-    request: Request, query: TaskQuery, rows: Sequence[store.TaskRow], end: int | None
-) -> AsyncIterator[bytes]:
-    """The array in pieces; of a page, up to the task `end`, behind which the next page begins whatever has changed.
-
-    While a client reads, however slowly, no connection is held between two pieces, and no row.
-    """
-    opening, last, left = b"[", 0, 2 * (query.limit or MAXIMUM_ID)
-    while rows and last != end and left > 0:
-        rows, body = first_piece(rows)
-        last, after = rows[-1].id, position(query.sort, rows[-1])
-        left -= len(rows)
-        count = min(max(PIECE * len(rows) // len(body), 8), 500)
-        piece, rows, body = opening + body[1:-1], (), b""
-        yield piece
-        opening = b","
-        rows = until(end, await run(request, store.list_tasks, query.status, query.sort, count, after))
-    yield b"]"
-
-
-def first_piece(rows: Sequence[store.TaskRow]) -> tuple[Sequence[store.TaskRow], bytes]:
-    """The first of these rows and their JSON, which is not much larger than a piece."""
-    body = tasks_json(rows)
-    while len(body) > 2 * PIECE and len(rows) > 1:
-        rows = rows[: len(rows) // 2]
-        body = tasks_json(rows)
-    return rows, body
-
-
-def until(end: int | None, rows: Sequence[store.TaskRow]) -> Sequence[store.TaskRow]:
-    ids = [row.id for row in rows]
-    return rows[: ids.index(end) + 1] if end in ids else rows
+    array = pieces(fetch, query.sort, page, page[-1].id if query.limit else None)
+    return StreamingResponse(array, headers=headers, media_type="application/json")
 
 
 async def create_task(request: Request) -> Response:
     values = (await parse(request, TaskCreate)).values()
     try:
-        row = await run(request, store.create_task, values)
-    except IntegrityError:
+        row = await store.create_task(database(request), request.user.id, values)
+    except Conflict:
         # The user's row was deleted under this process.
-        await request.app.state.user_rows.restore(request.user)
-        row = await run(request, store.create_task, values)
+        await request.app.state.user_rows.restore(database(request), request.user)
+        row = await store.create_task(database(request), request.user.id, values)
     return task_response(row, 201, headers={"Location": f"/api/tasks/{row.id}"})
 
 
 async def get_task(request: Request) -> Response:
-    return task_response(await run(request, store.get_task, task_id(request)))
+    return task_response(await store.get_task(database(request), request.user.id, task_id(request)))
 
 
 async def update_task(request: Request) -> Response:
     changes = (await parse(request, TaskUpdate)).values()
-    return task_response(await run(request, store.update_task, task_id(request), changes))
+    return task_response(await store.update_task(database(request), request.user.id, task_id(request), changes))
 
 
 async def toggle_task(request: Request) -> Response:
-    return task_response(await run(request, store.toggle_task, task_id(request)))
+    changes = (await parse(request, TaskComplete)).values() if await request.body() else {}
+    if changes:
+        return task_response(await store.update_task(database(request), request.user.id, task_id(request), changes))
+    return task_response(await store.toggle_task(database(request), request.user.id, task_id(request)))
 
 
 async def delete_task(request: Request) -> Response:
-    if not await run(request, store.delete_task, task_id(request)):
+    if not await store.delete_task(database(request), request.user.id, task_id(request)):
         raise no_such_task()
     return Response(status_code=204)
 
@@ -131,8 +103,8 @@ async def health(_: Request) -> Response:
 
 
 async def ready(request: Request) -> Response:
-    """Readiness: the database answers too."""
-    await request.app.state.database.run(store.ping)
+    """Readiness: the database answers too, and has the tables."""
+    await request.app.state.database.ready()
     return JSONResponse({"status": "ready"})
 
 
@@ -145,6 +117,7 @@ API_ROUTES = [
     Route("/tasks", create_task, methods=["POST"]),
     Route("/tasks/{id}", get_task, methods=["GET"]),
     Route("/tasks/{id}", update_task, methods=["PUT"]),
+    Route("/tasks/{id}", update_task, methods=["PATCH"], name="patch_task"),
     Route("/tasks/{id}", delete_task, methods=["DELETE"]),
     Route("/tasks/{id}/complete", toggle_task, methods=["PATCH"]),
 ]
@@ -170,14 +143,14 @@ def openapi_document() -> bytes:
 
 def create_app(settings: Settings) -> Starlette:
     """The whole app. Tables are created before its first query, be it at start or, without a lifespan, later."""
-    database = Database(settings.database, pool_size=settings.pool_size, prepare=create_tables)
-    user_rows = UserRows(database)
+    database = Database(settings.database, pool_size=settings.pool_size, prepare=prepare)
+    user_rows = UserRows()
     backend = JWTBackend(TokenVerifier(settings, KeySet(settings.keys_url)))
     # Inside the exception handlers, so that what these raise is answered like anything else.
     api_middleware = [
         Middleware(BodyLimit),
         Middleware(AuthenticationMiddleware, backend=backend, on_error=unauthenticated),
-        Middleware(EnsureUser, rows=user_rows),
+        Middleware(EnsureUser, database=database, rows=user_rows),
         Middleware(TrailingSlash),
     ]
     api = Mount("/api", Router(API_ROUTES, redirect_slashes=False), middleware=api_middleware)
@@ -200,21 +173,20 @@ def create_app(settings: Settings) -> Starlette:
 
 @asynccontextmanager
 async def lifespan(app: Starlette) -> AsyncIterator[None]:
+    end_with_parent()
     database: Database = app.state.database
     try:
-        await database.run(store.ping)
+        await database.ready()
     except DatabaseUnavailable as error:
         logger.warning("Started without the database, and answers 503 until it comes: %s", error)
     yield
     database.close()
 
 
-async def run(
-    request: Request, function: Callable[Concatenate[Session, str, P], T], *args: P.args, **kwargs: P.kwargs
-) -> T:
-    """Run a store function for the caller, and for nobody else."""
-    database: Database = request.app.state.database
-    return await database.run(function, request.user.id, *args, **kwargs)
+def database(request: Request) -> Caller:
+    """The database in the name of whoever sent the request."""
+    caller: Caller = request.scope["database"]
+    return caller
 
 
 async def parse(request: Request, schema: type[Body]) -> Body:
@@ -242,7 +214,7 @@ def no_such_task() -> HTTPException:
     return HTTPException(404, "There is no such task.")
 
 
-def task_response(row: store.TaskRow | None, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
+def task_response(row: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
     if row is None:
         raise no_such_task()
     return json_response(task_json(row), status, headers)

@@ -3,7 +3,7 @@
 import json
 import re
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import jwt
@@ -38,6 +38,7 @@ class User(BaseUser):
     id: str
     email: str | None = None
     name: str | None = None
+    issued_at: float | None = field(default=None, compare=False)
 
     @property
     def is_authenticated(self) -> bool:

@@ -10,7 +10,7 @@ from starlette.requests import HTTPConnection, Request
 from starlette.responses import JSONResponse
 
 from auth import Refused
-from database import DatabaseUnavailable
+from database import DatabaseUnavailable, InvalidData
 from keys import KeyServerUnavailable
 
 logger = logging.getLogger("todo.errors")
@@ -59,6 +59,11 @@ def unauthenticated(_: HTTPConnection, error: Exception) -> JSONResponse:
     return error_response(401, str(error), headers={"WWW-Authenticate": challenge})
 
 
+async def refused(request: Request, error: Refused) -> JSONResponse:
+    """401 for what is found out only after the token was verified."""
+    return unauthenticated(request, error)
+
+
 async def http_exception(_: Request, error: HTTPException) -> JSONResponse:
     standard = error.detail == http.HTTPStatus(error.status_code).phrase
     detail = DETAILS.get(error.status_code, error.detail) if standard else error.detail
@@ -78,6 +83,12 @@ async def invalid_input(_: Request, error: ValidationError) -> JSONResponse:
     return error_response(400, f"{detail}.", errors=errors)
 
 
+async def not_storable(_: Request, error: InvalidData) -> JSONResponse:
+    """400 for what passes validation and does not fit the database, whose tables or encoding are not ours."""
+    message = f"cannot be stored in this database: {error}"
+    return error_response(400, f"A value {message}.", errors=[{"field": "body", "message": message}])
+
+
 async def unavailable(request: Request, error: DatabaseUnavailable | KeyServerUnavailable) -> JSONResponse:
     logger.warning("503 for request_id=%s: %s", request.scope["request_id"], error)
     what = "key server" if isinstance(error, KeyServerUnavailable) else "database"
@@ -92,6 +103,8 @@ async def unavailable(request: Request, error: DatabaseUnavailable | KeyServerUn
 HANDLERS: dict[Any, Any] = {
     HTTPException: http_exception,
     ValidationError: invalid_input,
+    Refused: refused,
+    InvalidData: not_storable,
     DatabaseUnavailable: unavailable,
     KeyServerUnavailable: unavailable,
 }

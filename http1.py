@@ -68,7 +68,7 @@ class JoinedWrites:
 
 
 class ClosingCycle(RequestResponseCycle):
-    """An answer to HTTP/1.0, which has no chunks: one without a length ends with the connection (RFC 9112, section 6.3)."""
+    """An answer to HTTP/1.0: there are no chunks, and what has no length ends with the connection (RFC 9112, 6.3)."""
 
     async def send(self, message: Any) -> None:
         self.chunked_encoding = False
@@ -79,9 +79,10 @@ class ClosingCycle(RequestResponseCycle):
 class BoundedHttp(HttpToolsProtocol):
     """Gives the parser nothing of a request until the one before it is answered (RFC 9112, section 9.3.2).
 
-    What arrives is parsed in pieces, none of which goes beyond the end of a request. Either the client is to send a head,
-    or a body (`_in_body`), which may be answered already; or it has sent a whole request (`_waiting`), and what arrives
-    before its answer is held.
+    What arrives is parsed in pieces, none of which goes beyond the end of a request. The client has to send
+    1. a head;
+    2. a body (`_in_body`), be the request answered already or not;
+    3. nothing: a whole request waits for its answer (`_waiting`), and what arrives meanwhile is held.
     """
 
     # Seconds between two looks at a connection; what should have moved in between and has not is cut off.

@@ -1,5 +1,47 @@
-"""`uvicorn main:app` starts the same app as `uvicorn app:app`."""
+"""`python main.py` serves the app as a deployment does; `uvicorn main:app` finds the same app as `uvicorn app:app`."""
+
+import os
+import sys
+from typing import Any
+
+import uvicorn
+from uvicorn.config import STARTUP_FAILURE
+from uvicorn.supervisors import Multiprocess
 
 from app import app
+from process import ignore_further_stops
+from settings import settings_or_exit
 
-__all__ = ["app"]
+__all__ = ["app", "serve"]
+
+# What makes uvicorn safe here: a bound on the head of a request (`http1.py`), no WebSockets, no log of its own of each
+# request, with its query, and no banner. Requests under way have 20 seconds when it is asked to stop.
+OPTIONS: dict[str, Any] = {
+    "http": "http1:BoundedHttp",
+    "ws": "none",
+    "access_log": False,
+    "server_header": False,
+    "timeout_graceful_shutdown": 20,
+}
+
+
+def serve() -> None:
+    """Serve at PORT with WEB_CONCURRENCY workers; at the addresses of UVICORN_HOST, or everywhere.
+
+    Uvicorn reads FORWARDED_ALLOW_IPS. Exits with another status than 0 when the start fails.
+    """
+    settings = settings_or_exit()
+    options = {**OPTIONS, "host": os.getenv("UVICORN_HOST") or "0.0.0.0", "port": settings.port}  # noqa: S104
+    if settings.workers == 1:
+        return uvicorn.run("main:app", **options)
+    # As `uvicorn.run` does, which ends with 0 when a worker could not start.
+    config = uvicorn.Config("main:app", workers=settings.workers, **options)
+    supervisor = Multiprocess(config, [config.bind_socket()])
+    supervisor.run()
+    ignore_further_stops()
+    if any(process.exitcode == STARTUP_FAILURE for process in supervisor.processes):
+        sys.exit(STARTUP_FAILURE)
+
+
+if __name__ == "__main__":
+    serve()

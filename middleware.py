@@ -18,11 +18,16 @@ logger = logging.getLogger("todo.errors")
 
 MAXIMUM_BODY = 64 * 1024
 
+# Characters of a path or a user's id that the log shows, so that no request fills it. A user's id has 255 at most.
+LOGGED = 255
+# Bytes of the header names that a preflight may ask for, since its answer repeats them.
+MAXIMUM_REQUESTED = 4096
+
 # Taken over from the caller only in this form: it goes into the log.
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 
 METHODS = "GET, POST, PUT, PATCH, DELETE"
-EXPOSED = b"Link, Location, Retry-After, WWW-Authenticate, X-Request-ID"
+EXPOSED = b"Allow, Link, Location, Retry-After, WWW-Authenticate, X-Request-ID"
 PREFLIGHT_VARY = b"Access-Control-Request-Method, Access-Control-Request-Headers, Origin"
 # Seconds that a browser may remember a preflight; Chromium keeps none for longer.
 PREFLIGHT_LIFETIME = 7200
@@ -66,7 +71,7 @@ class RequestLog:
             if access.isEnabledFor(logging.INFO):
                 access.info(
                     "%s %s %d %.1fms request_id=%s user=%s",
-                    scope["method"],
+                    _printable(scope["method"]),
                     _printable(path),
                     status,
                     (time.perf_counter() - started) * 1000,
@@ -76,8 +81,9 @@ class RequestLog:
 
 
 def _printable(text: str) -> str:
-    """One word on one line, whatever the caller sent."""
-    return text.encode("unicode_escape").decode().replace(" ", "\\x20")
+    """One word on one line and not too long, whatever the caller sent; `...` where it was cut."""
+    shown = text[:LOGGED].encode("unicode_escape").decode().replace(" ", "\\x20")
+    return shown + "..." * (len(text) > LOGGED)
 
 
 class CORS:
@@ -120,6 +126,8 @@ class CORS:
         if not allowed:
             return error_response(400, "This origin is not allowed; add it to CORS_ORIGINS.")
         requested = request.get("access-control-request-headers", "Authorization, Content-Type")
+        if len(requested) > MAXIMUM_REQUESTED:
+            return error_response(400, f"The names of the requested headers are longer than {MAXIMUM_REQUESTED} bytes.")
         headers = {
             "Access-Control-Allow-Methods": METHODS,
             "Access-Control-Allow-Headers": requested,

@@ -9,7 +9,7 @@ from starlette.routing import Route
 
 from operations import ERRORS, HEADERS, OPERATIONS, Object, ref
 from paging import MAXIMUM_ID
-from schemas import TaskCreate, TaskOut, TaskUpdate
+from schemas import TaskComplete, TaskCreate, TaskOut, TaskUpdate
 
 DESCRIPTION = """\
 Everybody's own tasks. Each request under `/api` carries `Authorization: Bearer <token>` with a token of Better Auth.
@@ -85,7 +85,7 @@ def _operation(prefix: str, route: Route) -> Object:
         operation["description"] = known.description
     if known.body:
         content = {"schema": ref("schemas", known.body), "example": known.example}
-        operation["requestBody"] = {"required": True, "content": {"application/json": content}}
+        operation["requestBody"] = {"required": known.body_required, "content": {"application/json": content}}
     if private:
         operation["security"] = [{"bearer": []}]
     return operation
@@ -116,11 +116,12 @@ def _schemas() -> Object:
         "Task": TypeAdapter(TaskOut).json_schema(mode="serialization", schema_generator=_Schema),
         "TaskCreate": TaskCreate.model_json_schema(schema_generator=_Schema),
         "TaskUpdate": TaskUpdate.model_json_schema(schema_generator=_Schema),
+        "TaskComplete": TaskComplete.model_json_schema(schema_generator=_Schema),
         "Error": _ERROR,
     }
     for name, schema in schemas.items():
         schema["title"] = name
-    for body in (schemas["TaskCreate"], schemas["TaskUpdate"]):
+    for body in (schemas["TaskCreate"], schemas["TaskUpdate"], schemas["TaskComplete"]):
         # Generators of clients demand a property that has a default.
         for schema in body["properties"].values():
             schema.pop("default", None)

@@ -52,7 +52,7 @@ HEADERS_OF_ALL = {
     "Vary": header("Answers differ by `Origin`.", "Origin"),
     "Access-Control-Allow-Origin": header(_WITH_ORIGIN, "http://localhost:3000", required=False),
     "Access-Control-Allow-Credentials": header(_WITH_ORIGIN, "true", required=False),
-    "Access-Control-Expose-Headers": header(_WITH_ORIGIN, "Link, Location", required=False),
+    "Access-Control-Expose-Headers": header(_WITH_ORIGIN, "Allow, Link", required=False),
 }
 HEADERS = HEADERS_OF_ALL | {
     "Location": header("The address of the new task.", "/api/tasks/1"),
@@ -109,6 +109,7 @@ class Operation:
     description: str = ""
     query: type[BaseModel] | None = None
     body: str | None = None
+    body_required: bool = True
     example: Object | None = None
     errors: tuple[int, ...] = ()
 
@@ -125,7 +126,7 @@ def yes(status: str) -> Object:
 # What can be done with a new task.
 LINKS = {
     name: {"operationId": name, "parameters": {"id": "$response.body#/id"}}
-    for name in ("get_task", "update_task", "toggle_task", "delete_task")
+    for name in ("get_task", "update_task", "patch_task", "toggle_task", "delete_task")
 }
 TASKS = {"schema": {"type": "array", "items": ref("schemas", "Task")}, "example": [TASK]}
 
@@ -151,8 +152,23 @@ OPERATIONS = {
         body="TaskUpdate",
         example={"description": "Three litres", "due_date": None},
     ),
+    "patch_task": Operation(
+        "Change a task, as PUT does",
+        {200: task("The task as it is now.")},
+        "The same as PUT: what is left out stays as it is.",
+        body="TaskUpdate",
+        example={"title": "Buy milk and bread"},
+    ),
     "delete_task": Operation("Delete a task", {204: answer("It is gone.")}),
-    "toggle_task": Operation("Complete a task, or take that back", {200: task("The task with `completed` flipped.")}),
+    "toggle_task": Operation(
+        "Complete a task, or take that back",
+        {200: task("The task as it is now.")},
+        "`completed` is flipped without a body, or when the body leaves it out; else it is set, so that the request "
+        "can be repeated.",
+        body="TaskComplete",
+        body_required=False,
+        example={"completed": True},
+    ),
     "health": Operation("Does the process answer?", {200: yes("ok")}),
     "ready": Operation("Does the database answer too?", {200: yes("ready")}, errors=(503,)),
     "openapi": Operation("This document", {200: answer("OpenAPI 3.1.", {"schema": {"type": "object"}})}),

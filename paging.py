@@ -52,7 +52,7 @@ def write_cursor(sort: Sort, row: Any) -> str:
     return base64.urlsafe_b64encode(to_json((sort, *position(sort, row)))).decode().rstrip("=")
 
 
-def next_link(parameters: Mapping[str, str], sort: Sort, row: Any) -> str:
+def next_link(parameters: Mapping[str, object], sort: Sort, row: Any) -> str:
     """The `Link` header to the page after this row, of a list with these parameters (RFC 8288)."""
     return f'</api/tasks?{urlencode({**parameters, "cursor": write_cursor(sort, row)})}>; rel="next"'
 

@@ -1,20 +1,25 @@
-"""`python -m release` creates the tables, so that a deployment has them before its first worker starts."""
+"""`python -m release` brings the tables up to date, so that a deployment has them before its first worker starts."""
 
 import asyncio
 
-import store
 from database import Database, DatabaseUnavailable
+from layout import build_indexes, prepare
 from settings import settings_or_exit
-from tables import create_tables
+
+
+async def release(database: Database) -> None:
+    """Raises `DatabaseUnavailable`."""
+    await database.ready()
+    await build_indexes(database.engine, database.layout.missing_indexes)
 
 
 def main() -> None:
-    """Exits with a sentence when the settings are wrong or the database cannot be reached."""
-    database = Database(settings_or_exit().database, pool_size=1, prepare=create_tables)
+    """Exits with a sentence when the settings are wrong, or the tables cannot be brought up to date."""
+    database = Database(settings_or_exit().database, pool_size=1, prepare=prepare)
     try:
-        asyncio.run(database.run(store.ping))
+        asyncio.run(release(database))
     except DatabaseUnavailable as error:
-        raise SystemExit(f"Cannot create the tables: {error}") from None
+        raise SystemExit(f"Cannot prepare the database: {error}") from None
 
 
 if __name__ == "__main__":

@@ -59,17 +59,31 @@ def _timestamp(value: datetime) -> str:
     return value.astimezone(UTC).isoformat(timespec="microseconds").removesuffix("+00:00") + "Z"
 
 
-# What trimming takes away: Unicode's White_Space, which is not quite `\s` of ECMA 262 (U+0085, U+FEFF).
-BLANK = r"\t-\r \u0085\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"
+# What shows nothing by itself: controls, and Unicode's White_Space and Default_Ignorable_Code_Point (PropList.txt and
+# DerivedCoreProperties.txt), such as U+200B; and U+2800, the blank of Braille.
+INVISIBLE = (
+    r"\u0000-\u0020\u007f-\u00a0\u00ad\u034f\u061c\u115f\u1160\u1680\u17b4\u17b5\u180b-\u180f\u2000-\u200f\u2028-\u202f"
+    r"\u205f-\u206f\u2800\u3000\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufff8"
+)
+# Those beyond U+FFFF stay out of the document's pattern: JavaScript without the flag `u` cannot read such a range.
+VISIBLE = re.compile(rf"[^{INVISIBLE}\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff]")
+
+
+def _visible(text: str) -> str:
+    if not VISIBLE.search(text):
+        raise ValueError("must not be blank")
+    return text
+
 
 # The patterns are only for the OpenAPI document; the validators above have better messages.
 Title = Annotated[
     str,
     StringConstraints(strip_whitespace=True, min_length=1, max_length=MAXIMUM_TITLE),
     AfterValidator(_storable),
+    AfterValidator(_visible),
     Field(
-        description="Trimmed at both ends, and then not blank.",
-        json_schema_extra={"pattern": rf"^[^\u0000]*[^{BLANK}\u0000][^\u0000]*$"},
+        description="Trimmed of white space at both ends. It needs a character that shows.",
+        json_schema_extra={"pattern": rf"^[^\u0000]*[^{INVISIBLE}][^\u0000]*$"},
     ),
 ]
 Description = Annotated[
@@ -96,6 +110,10 @@ class _TaskBody(BaseModel):
         default=None, description="Whose task it is; naming anybody but the caller is refused."
     )
 
+    def values(self) -> dict[str, Any]:
+        """The columns that the caller named."""
+        return self.model_dump(exclude={"user_id"}, exclude_unset=True)
+
 
 class TaskCreate(_TaskBody):
     title: Title
@@ -104,7 +122,7 @@ class TaskCreate(_TaskBody):
     due_date: DueDate | None = None
 
     def values(self) -> dict[str, Any]:
-        """The columns of the new task."""
+        """All columns of the new task, those left out with their defaults."""
         return self.model_dump(exclude={"user_id"})
 
 
@@ -116,9 +134,11 @@ class TaskUpdate(_TaskBody):
     completed: bool = False
     due_date: DueDate | None = None
 
-    def values(self) -> dict[str, Any]:
-        """The columns that the caller named."""
-        return self.model_dump(exclude={"user_id"}, exclude_unset=True)
+
+class TaskComplete(_TaskBody):
+    """What `completed` is to be; it is flipped when left out."""
+
+    completed: bool = False
 
 
 class TaskQuery(BaseModel):

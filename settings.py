@@ -1,11 +1,7 @@
 """The environment, read once into one frozen `Settings`."""
 
-import logging
 import os
 import re
-import signal
-import sys
-import threading
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import SplitResult, urlsplit
@@ -18,6 +14,7 @@ from sqlalchemy.exc import ArgumentError
 DEFAULT_FRONTEND_URL = "http://localhost:3000"
 DEFAULT_DATABASE_URL = "sqlite:///./todo.db"
 DEFAULT_POOL_SIZE = 8
+DEFAULT_PORT = 8000
 
 # RFC 7518, section 3.2: a key for HS256 has at least the size of the hash.
 MINIMUM_SECRET_BYTES = 32
@@ -33,7 +30,10 @@ HOST = re.compile(r"[a-z0-9._-]+|[0-9a-f:.]+")
 QUOTABLE = re.compile(r"[ !#-\[\]-~]*")
 
 POSTGRESQL_DRIVERS = {"postgresql", "postgres", "postgresql+psycopg2"}
-SQLITE_DRIVERS = {"sqlite", "sqlite+pysqlite"}
+SQLITE = "sqlite+pysqlite"
+SQLITE_DRIVERS = {"sqlite", SQLITE}
+# What names a database that lives and dies with its connection.
+IN_MEMORY = (None, "", ":memory:")
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 
 
@@ -57,6 +57,8 @@ class Settings:
     jwks_url: str = ""
     pool_size: int = DEFAULT_POOL_SIZE
     log_level: str = "INFO"
+    port: int = DEFAULT_PORT
+    workers: int = 1
 
     def __post_init__(self) -> None:
         _check_secret(self.secret)
@@ -66,12 +68,18 @@ class Settings:
         for name, value in (("JWT_ISSUER", self.jwt_issuer), ("JWT_AUDIENCE", self.jwt_audience)):
             if not QUOTABLE.fullmatch(value):
                 raise SettingsError(f"{name} is {value!r}; it must be ASCII, without quotes and backslashes.")
-        if not 1 <= self.pool_size <= 100:
-            raise SettingsError(f"DATABASE_POOL_SIZE is {self.pool_size}; it must be from 1 to 100.")
+        _check_range("DATABASE_POOL_SIZE", self.pool_size, 100)
+        _check_range("PORT", self.port, 65535)
+        _check_range("WEB_CONCURRENCY", self.workers, 1000)
         if self.log_level not in LOG_LEVELS:
             raise SettingsError(f"LOG_LEVEL is {self.log_level!r}; it must be one of {', '.join(LOG_LEVELS)}.")
         # Asked for now, so that a bad value stops the start and not a request.
-        _ = self.database, self.allowed_origins
+        database, _ = self.database, self.allowed_origins
+        if self.workers > 1 and database.drivername == SQLITE and database.database in IN_MEMORY:
+            raise SettingsError(
+                f"DATABASE_URL is SQLite in memory, and WEB_CONCURRENCY is {self.workers}: each worker would have "
+                "tasks of its own. Use a file (sqlite:///./todo.db) or one worker."
+            )
 
     @classmethod
     def from_environment(cls) -> "Settings":
@@ -86,6 +94,8 @@ class Settings:
             jwks_url=os.getenv("JWKS_URL", ""),
             pool_size=_integer("DATABASE_POOL_SIZE", DEFAULT_POOL_SIZE),
             log_level=(os.getenv("LOG_LEVEL") or "INFO").upper(),
+            port=_integer("PORT", DEFAULT_PORT),
+            workers=_integer("WEB_CONCURRENCY", 1),
         )
 
     @property
@@ -130,10 +140,15 @@ class Settings:
             # SQLAlchemy 2.1 reads a bare postgresql:// as psycopg 3.
             return _check_postgresql(url.set(drivername="postgresql+psycopg2"))
         if url.drivername in SQLITE_DRIVERS:
-            return _check_sqlite(url.set(drivername="sqlite+pysqlite"))
+            return _check_sqlite(url.set(drivername=SQLITE))
         raise SettingsError(
             f"DATABASE_URL names the database kind {url.drivername!r}; use postgresql:// (or postgres://) or sqlite:///."
         )
+
+
+def _check_range(name: str, value: int, maximum: int) -> None:
+    if not 1 <= value <= maximum:
+        raise SettingsError(f"{name} is {value}; it must be from 1 to {maximum}.")
 
 
 def _check_secret(secret: str) -> None:
@@ -163,7 +178,14 @@ def _check_postgresql(url: URL) -> URL:
 
 
 def _check_sqlite(url: URL) -> URL:
-    folder = Path(url.database or ".").parent
+    file = url.database or ""
+    if url != URL.create(url.drivername, database=url.database) or file.startswith("file:"):
+        # Options and URIs may put it into memory, once for each connection; `sqlite://todo.db` names a host.
+        raise SettingsError(
+            "DATABASE_URL names SQLite with more than a path; write it as sqlite:///./todo.db, "
+            "sqlite:////data/todo.db, or sqlite:// for one in memory."
+        )
+    folder = Path(file).parent
     if not folder.is_dir():
         raise SettingsError(f"DATABASE_URL names a SQLite file in {folder}, which is no folder; create it first.")
     return url
@@ -195,29 +217,9 @@ def _integer(name: str, default: int) -> int:
         raise SettingsError(f"{name} is {value!r}; it must be a whole number.") from None
 
 
-def configure_logging(level: str) -> None:
-    """Send the app's log lines to standard error, for the process that serves."""
-    logging.basicConfig(level=level, format="%(asctime)s %(levelname)s %(name)s %(message)s")
-
-
-def end_with_0() -> None:
-    """Have the process that serves end with 0 when it is asked to stop, if it has no plan of its own for SIGTERM.
-
-    Uvicorn, alone and not as one of several workers, stops in order, and then sends itself the signal once more.
-    """
-    # Nowhere but in the main thread may a process be told what to do with signals.
-    if threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
-        signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-
-
 def settings_or_exit() -> Settings:
     """The settings of this process, or its end: one sentence on standard error and exit status 1."""
     try:
         return Settings.from_environment()
     except SettingsError as error:
         raise SystemExit(f"Cannot start: {error}") from None
-
-
-if __name__ == "__main__":
-    # `python -m settings`: a check before a server starts workers, which it would go on restarting.
-    settings_or_exit()

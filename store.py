@@ -1,42 +1,26 @@
-"""The queries. A query function of tasks is one statement, and so one round trip and one transaction.
+"""The queries. A function of tasks is one statement, and so one round trip and one transaction.
 
 Statements are built once, because building one costs more than running it; they select columns, not objects. Every one
 of them constrains `user_id`: a task is reachable only through its owner.
 """
 
-from collections.abc import Mapping, Sequence
-from datetime import date, datetime
+from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
-from sqlalchemy import (
-    ColumnElement,
-    CursorResult,
-    Executable,
-    Row,
-    Select,
-    Update,
-    bindparam,
-    case,
-    delete,
-    func,
-    insert,
-    null,
-    or_,
-    select,
-    tuple_,
-    update,
-)
-from sqlalchemy.exc import IntegrityError
-from sqlmodel import Session
+from sqlalchemy import ColumnElement, Select, Update
+from sqlmodel import and_, bindparam, case, delete, func, insert, null, or_, select, tuple_, update
 
+from database import Caller, Conflict, InvalidData, Rows
 from paging import Position, Sort, Status
-from tables import TASKS, USERS, now
+from tables import DUE_DATE_KEY, TASKS, TITLE_KEY, UNDATED, USERS, now
 
-TaskRow = Row[tuple[int, str, str | None, bool, date | None, datetime, datetime]]
-
-# How often a user is tried again after somebody else's insert or change of email got in between.
+# Attempts while other calls insert the same person or take the same email.
 USER_ATTEMPTS = 5
+
+
+class NoSuchAccount(Exception):
+    """Nobody has this id in a table of users that another program keeps, or nobody could have it."""
 
 
 _user, _task = USERS.c, TASKS.c
@@ -52,19 +36,6 @@ _COLUMNS = (
 )
 _OWN = _task.user_id == bindparam("owner")
 _THIS = (_OWN, _task.id == bindparam("task_id"))
-
-
-def _execute(session: Session, statement: Executable, values: Mapping[str, Any]) -> CursorResult[Any]:
-    # `exec` is typed for SQLModel's own select(), which is typed for four columns.
-    return session.exec(statement, params=values)  # type: ignore[call-overload, no-any-return]
-
-
-_PING = select(1)
-
-
-def ping(session: Session) -> None:
-    """Ask the database for an answer."""
-    _execute(session, _PING, {})
 
 
 _GET_USER = select(_user.email, _user.name).where(_user.id == bindparam("user_id"))
@@ -84,11 +55,25 @@ _UPDATE_USER = (
 )
 
 
-def ensure_user(session: Session, user_id: str, email: str | None, name: str | None) -> None:
-    """Make the row of this user what their token says.
+async def ensure_user(database: Caller, user_id: str, email: str | None, name: str | None) -> None:
+    """Make the row of this user what their token says, as far as the database can hold it.
 
-    One statement when it is so already, up to three otherwise. It reads first, because in a table that Better Auth
-    made an insert may be refused even for a row that exists. An email that another row holds is taken from it.
+    One statement when it is so already, up to three otherwise. Raises `NoSuchAccount`.
+    """
+    # Without duplicates, and in this order.
+    for profile in dict.fromkeys([(email, name), (email, None), (None, name), (None, None)]):
+        try:
+            return await _ensure_user(database, user_id, *profile)
+        except InvalidData:
+            # Too long for a column, or with characters that its encoding lacks.
+            continue
+    raise NoSuchAccount
+
+
+async def _ensure_user(database: Caller, user_id: str, email: str | None, name: str | None) -> None:
+    """It reads first, because in a table that Better Auth made an insert may be refused even for a row that exists.
+
+    An email that another row holds is taken from it.
     """
     attempt = 0
     while True:
@@ -97,24 +82,28 @@ def ensure_user(session: Session, user_id: str, email: str | None, name: str | N
             # Others keep taking the email, and nobody is identified by it.
             email = None
         values = {"user_id": user_id, "new_email": email, "new_name": name}
-        row = _execute(session, _GET_USER, values).one_or_none()
+        row = _one(await database.execute(_GET_USER, values))
         if row is not None and tuple(row) == (email, name):
             return
+        if row is None and not database.layout.owns_users:
+            raise NoSuchAccount
         try:
             if email is not None:
-                _execute(session, _RELEASE_EMAIL, values)
-            if row is None:
-                _execute(session, _INSERT_USER, {**values, "now": now()})
-            else:
-                _execute(session, _UPDATE_USER, values)
+                await database.execute(_RELEASE_EMAIL, values)
+            await database.execute(_INSERT_USER if row is None else _UPDATE_USER, values | {"now": now()})
             return
-        except IntegrityError:
+        except Conflict:
             # Another call inserted the same person, or took the same email, in between.
             if attempt == USER_ATTEMPTS:
                 if row is None:
                     raise
                 # A table that Better Auth made may refuse what a token leaves out; the row is there, and suffices.
                 return
+
+
+def _one(rows: Rows) -> Any:
+    """The row, or None when there is none."""
+    return rows[0] if rows else None
 
 
 _CREATE = (
@@ -125,16 +114,19 @@ _CREATE = (
 )
 
 
-def create_task(session: Session, user_id: str, values: Mapping[str, Any]) -> TaskRow:
-    """Raises `IntegrityError` when the user has no row."""
-    return _execute(session, _CREATE, {"user_id": user_id, "now": now(), **values}).one()
+async def create_task(database: Caller, user_id: str, values: Mapping[str, Any]) -> Any:
+    """The new row. Raises `Conflict` when the user has no row."""
+    return _one(await database.execute(_CREATE, {"user_id": user_id, "now": now(), **values}))
 
 
-_GET = select(*_COLUMNS).where(*_THIS)
+# SQLModel's `select` is typed for up to four columns.
+_SELECT: Select[Any] = select(*_COLUMNS)  # type: ignore[call-overload]
+_GET = _SELECT.where(*_THIS)
 
 
-def get_task(session: Session, user_id: str, task_id: int) -> TaskRow | None:
-    return _execute(session, _GET, {"owner": user_id, "task_id": task_id}).one_or_none()
+async def get_task(database: Caller, user_id: str, task_id: int) -> Any:
+    """The row, or None; and so for the functions below."""
+    return _one(await database.execute(_GET, {"owner": user_id, "task_id": task_id}))
 
 
 @cache
@@ -146,13 +138,13 @@ def _update(names: frozenset[str]) -> Update:
     return update(TASKS).where(*_THIS).values(**new, updated_at=updated_at).returning(*_COLUMNS)
 
 
-def update_task(session: Session, user_id: str, task_id: int, changes: Mapping[str, Any]) -> TaskRow | None:
+async def update_task(database: Caller, user_id: str, task_id: int, changes: Mapping[str, Any]) -> Any:
     """Change only the named columns; with none, answer the task as it is."""
     if not changes:
-        return get_task(session, user_id, task_id)
+        return await get_task(database, user_id, task_id)
     values = {f"new_{name}": value for name, value in changes.items()}
     statement = _update(frozenset(changes))
-    return _execute(session, statement, {"owner": user_id, "task_id": task_id, "now": now(), **values}).one_or_none()
+    return _one(await database.execute(statement, {"owner": user_id, "task_id": task_id, "now": now(), **values}))
 
 
 _TOGGLE = (
@@ -160,26 +152,22 @@ _TOGGLE = (
 )
 
 
-def toggle_task(session: Session, user_id: str, task_id: int) -> TaskRow | None:
-    return _execute(session, _TOGGLE, {"owner": user_id, "task_id": task_id, "now": now()}).one_or_none()
+async def toggle_task(database: Caller, user_id: str, task_id: int) -> Any:
+    return _one(await database.execute(_TOGGLE, {"owner": user_id, "task_id": task_id, "now": now()}))
 
 
 _DELETE = delete(TASKS).where(*_THIS).returning(_task.id)
 
 
-def delete_task(session: Session, user_id: str, task_id: int) -> bool:
+async def delete_task(database: Caller, user_id: str, task_id: int) -> bool:
     """Whether there was such a task."""
-    return _execute(session, _DELETE, {"owner": user_id, "task_id": task_id}).one_or_none() is not None
+    return bool(await database.execute(_DELETE, {"owner": user_id, "task_id": task_id}))
 
-
-# By code point, whatever the collation of the database: the same order on SQLite (which `database.py` teaches both
-# words). What is one letter in two cases is PostgreSQL's LC_CTYPE; under "C" that is ASCII's alone.
-_TITLE = func.lower(_task.title).collate("C")
 
 _ORDER: dict[Sort, tuple[ColumnElement[Any], ...]] = {
     "created": (_task.created_at.desc(), _task.id.desc()),
-    "title": (_TITLE, _task.id),
-    "due_date": (_task.due_date.asc().nulls_last(), _task.id),
+    "title": (TITLE_KEY, _task.id),
+    "due_date": (DUE_DATE_KEY, _task.id),
 }
 
 
@@ -187,20 +175,20 @@ def _after(sort: Sort, dated: bool) -> ColumnElement[bool]:
     """What comes after the position (`key`, `after_id`) in that sort."""
     after_id: ColumnElement[int] = bindparam("after_id", type_=_task.id.type)
     if sort == "created":
-        key: ColumnElement[Any] = bindparam("key", type_=_task.created_at.type)
-        return tuple_(_task.created_at, _task.id) < tuple_(key, after_id)
+        return tuple_(_task.created_at, _task.id) < tuple_(bindparam("key", type_=_task.created_at.type), after_id)
     if sort == "title":
-        key = func.lower(bindparam("key", type_=_task.title.type)).collate("C")
-        return tuple_(_TITLE, _task.id) > tuple_(key, after_id)
-    if dated:
-        key = bindparam("key", type_=_task.due_date.type)
-        return or_(tuple_(_task.due_date, _task.id) > tuple_(key, after_id), _task.due_date.is_(None))
-    return _task.due_date.is_(None) & (_task.id > after_id)
+        column: ColumnElement[Any] = TITLE_KEY
+        key: ColumnElement[Any] = func.lower(bindparam("key", type_=_task.title.type)).collate("C")
+    else:
+        column = DUE_DATE_KEY
+        key = bindparam("key", type_=_task.due_date.type) if dated else UNDATED
+    # SQLite finds the place in the index by the first condition alone.
+    return and_(column >= key, tuple_(column, _task.id) > tuple_(key, after_id))
 
 
 @cache
 def _list(sort: Sort, filtered: bool, after: bool, dated: bool) -> Select[Any]:
-    statement = select(*_COLUMNS).where(_OWN).order_by(*_ORDER[sort]).limit(bindparam("row_limit"))
+    statement = _SELECT.where(_OWN).order_by(*_ORDER[sort]).limit(bindparam("row_limit"))
     if filtered:
         statement = statement.where(_task.completed == bindparam("is_completed"))
     if after:
@@ -208,9 +196,9 @@ def _list(sort: Sort, filtered: bool, after: bool, dated: bool) -> Select[Any]:
     return statement
 
 
-def list_tasks(
-    session: Session, user_id: str, status: Status, sort: Sort, limit: int, after: Position | None = None
-) -> Sequence[TaskRow]:
+async def list_tasks(
+    database: Caller, user_id: str, status: Status, sort: Sort, limit: int, after: Position | None = None
+) -> Rows:
     """At most `limit` tasks of the user in that order, from the start or from after a position."""
     values: dict[str, Any] = {"owner": user_id, "row_limit": limit}
     if status != "all":
@@ -220,4 +208,4 @@ def list_tasks(
         if after.key is not None:
             values["key"] = after.key
     statement = _list(sort, status != "all", after is not None, "key" in values)
-    return _execute(session, statement, values).all()
+    return await database.execute(statement, values)

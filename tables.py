@@ -1,12 +1,10 @@
-"""The tables, their indexes, and how they are created."""
+"""The tables and their indexes."""
 
 from datetime import UTC, date, datetime
+from typing import Any
 
-from sqlalchemy import BigInteger, Connection, Identity, Index, Integer, Table, Text, false, func, select
+from sqlalchemy import BigInteger, ColumnElement, Identity, Index, Integer, Table, Text, false, func, literal_column
 from sqlmodel import Field, SQLModel
-
-# Any 64-bit number; every process that creates the tables asks for the lock of this one.
-CREATE_TABLES_LOCK = 0x7461736B73
 
 
 def now() -> datetime:
@@ -50,7 +48,15 @@ class Task(SQLModel, table=True):
 USERS: Table = SQLModel.metadata.tables["users"]
 TASKS: Table = SQLModel.metadata.tables["tasks"]
 
-# They serve the filter, the default order and the keyset together.
+# What `sort=title` and `sort=due_date` order by. Titles by code point, whatever the collation of the database, and on
+# SQLite too, which `database.sqlite` teaches both words. What is one letter in two cases is PostgreSQL's LC_CTYPE;
+# under "C" that is ASCII's alone. Undated tasks come after the last date, since both databases compare `'infinity'` so.
+UNDATED: ColumnElement[Any] = literal_column("'infinity'")
+TITLE_KEY = func.lower(TASKS.c.title).collate("C")
+DUE_DATE_KEY = func.coalesce(TASKS.c.due_date, UNDATED)
+
+# They serve the owner, the order and the keyset together, and the second one the filter too. The other two orders
+# filter as they go: an index on the filter costs every toggle (bench/RESULTS.md).
 Index("ix_tasks_user_id_created_at", TASKS.c.user_id, TASKS.c.created_at.desc(), TASKS.c.id.desc())
 Index(
     "ix_tasks_user_id_completed",
@@ -59,20 +65,6 @@ Index(
     TASKS.c.created_at.desc(),
     TASKS.c.id.desc(),
 )
-
-
-def create_tables(connection: Connection) -> None:
-    """Create what is missing, safely when several processes start at once.
-
-    The lock is one of the transaction, not of the session, so that it works through PgBouncer too.
-    """
-    sqlite = connection.dialect.name == "sqlite"
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if sqlite else "BEGIN")
-    try:
-        if not sqlite:
-            connection.execute(select(func.pg_advisory_xact_lock(CREATE_TABLES_LOCK)))
-        SQLModel.metadata.create_all(connection, tables=[USERS, TASKS])
-        connection.exec_driver_sql("COMMIT")
-    except BaseException:
-        connection.exec_driver_sql("ROLLBACK")
-        raise
+Index("ix_tasks_user_id_due_date", TASKS.c.user_id, DUE_DATE_KEY, TASKS.c.id)
+# Not on SQLite, where `lower` is the app's own: no other program could write to a table with such an index.
+INDEX_BY_TITLE = Index("ix_tasks_user_id_title", TASKS.c.user_id, TITLE_KEY, TASKS.c.id)

@@ -7,9 +7,11 @@ from collections.abc import Callable
 from typing import Any
 
 from bench.contestants import CONTESTANTS, Contestant
+from bench.fairness import fairness
 from bench.growth import growth
 from bench.latency import latency
 from bench.load import BenchError
+from bench.orders import orders
 from bench.picture import draw
 from bench.report import write_report
 from bench.results import note, save_results
@@ -21,6 +23,8 @@ MODES: dict[str, Callable[[Plan], Any]] = {
     "throughput": throughput,
     "latency": latency,
     "growth": growth,
+    "orders": orders,
+    "fairness": fairness,
     "start": start,
     "cpu": cpu,
 }

@@ -19,7 +19,7 @@ POOL_SIZE = 16
 
 @dataclass(frozen=True)
 class Contestant:
-    """`command` is run in `folder`; `{port}` in it stands for the port. `packages` are those worth a version."""
+    """`command` is run in `folder`, and reads PORT. `packages` are those worth a version."""
 
     name: str
     title: str
@@ -40,22 +40,7 @@ def _node(name: str, title: str, *packages: str) -> Contestant:
     return Contestant(name, title, ["node", "server.mjs"], PEERS / name, [*packages, "pg"])
 
 
-# Flags as in the Procfile, without those for a proxy in front.
-SERVE_OURS = [
-    sys.executable,
-    "-m",
-    "uvicorn",
-    "main:app",
-    "--host",
-    "127.0.0.1",
-    "--port",
-    "{port}",
-    "--no-access-log",
-    "--http",
-    "http1:BoundedHttp",
-    "--ws",
-    "none",
-]
+SERVE_OURS = [sys.executable, "main.py"]
 OURS_PACKAGES = ["starlette", "sqlmodel", "sqlalchemy", "psycopg2-binary", "uvicorn", "pydantic", "PyJWT"]
 
 OURS = Contestant("ours", "Ours", SERVE_OURS, ROOT, OURS_PACKAGES)
@@ -88,7 +73,7 @@ class Server:
 
 
 def environment(database_url: str, port: int = 0) -> dict[str, str]:
-    """Everybody's: the peers read POOL_SIZE and PORT, ours DATABASE_POOL_SIZE and LOG_LEVEL, Node NODE_ENV."""
+    """Everybody's: the peers read POOL_SIZE and PORT, ours three others, Node NODE_ENV."""
     return {
         "BETTER_AUTH_SECRET": SECRET,
         "BETTER_AUTH_URL": FRONTEND,
@@ -98,6 +83,7 @@ def environment(database_url: str, port: int = 0) -> dict[str, str]:
         "LOG_LEVEL": "WARNING",
         "NODE_ENV": "production",
         "PORT": str(port),
+        "UVICORN_HOST": "127.0.0.1",
     }
 
 
@@ -105,7 +91,6 @@ def environment(database_url: str, port: int = 0) -> dict[str, str]:
 def running(contestant: Contestant, database_url: str) -> Iterator[Server]:
     """Its server, during the block."""
     port = free_port()
-    command = [str(part).replace("{port}", str(port)) for part in contestant.command]
     variables = environment(database_url, port)
-    with serve(command, variables, f"http://127.0.0.1:{port}/health", cwd=contestant.folder) as process:
+    with serve(contestant.command, variables, f"http://127.0.0.1:{port}/health", cwd=contestant.folder) as process:
         yield Server(contestant, process, port, database_url.rpartition("/")[2])

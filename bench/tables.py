@@ -125,10 +125,45 @@ def start_tables(figures: Figures) -> str:
     return section("Start and memory", table(head, map(cells, figures)))
 
 
+def orders_tables(figures: Figures) -> str:
+    lists = [
+        [sort, f"{each['seconds']:.2f}", *(short(each[key]) for key in ("first", "deep")), f"{each['ratio']:.2f}"]
+        for sort, each in figures["lists"].items()
+    ]
+    base = figures["indexes"]["all indexes"]
+    indexes = [
+        [name, *(f"{short(each[op])} ({each[op] / base[op]:.2f})" for op in ("create", "toggle"))]
+        for name, each in figures["indexes"].items()
+    ]
+    head = ["sort", "whole list, s", "first page of 50, p50 in ms", "page at 90 %, p50 in ms", "deep ÷ first"]
+    return "\n".join(
+        [
+            section(f"A person's {figures['length']:,} tasks", table(head, lists)),
+            section(
+                "Requests per second without some indexes, 16 connections", table(["", "create", "toggle"], indexes)
+            ),
+        ]
+    )
+
+
+def fairness_tables(figures: Figures) -> str:
+    counts = sorted({row["connections"] for row in figures})
+
+    def cells(burst: str) -> list[str]:
+        rows = {row["connections"]: row for row in figures if row["burst"] == burst}
+        return [f"{short(r['without'])} → {short(r['during'])} ({r['ratio']:.2f})" for r in map(rows.get, counts) if r]
+
+    rows = ([burst, *cells(burst)] for burst in dict.fromkeys(row["burst"] for row in figures))
+    title = "Others' get, p50 in ms without → during a burst of 64 connections of one person (ratio)"
+    return section(title, table(["", *map(_clients, counts)], rows))
+
+
 TABLES: dict[str, Callable[[Any], str]] = {
     "throughput": throughput_tables,
     "cpu": cpu_tables,
     "latency": latency_tables,
     "growth": growth_tables,
+    "orders": orders_tables,
+    "fairness": fairness_tables,
     "start": start_tables,
 }

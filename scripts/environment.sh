@@ -64,15 +64,16 @@ ensure_venv() {
     rm .venv/unfinished
 }
 
+# A file, and options of pip, which uv shares.
 install_requirements() {
     if has_uv; then
         echo "Installing $1 into .venv with uv." >&2
-        uv pip install --quiet --python "$venv_python" --requirement "$1"
+        uv pip install --quiet --python "$venv_python" --requirement "$@"
     else
         echo "Installing $1 into .venv with pip." >&2
         # There is no pip yet when .venv was made while uv was there.
         "$venv_python" -m pip --version >/dev/null 2>&1 || "$venv_python" -m ensurepip >/dev/null
-        "$venv_python" -m pip install --quiet --quiet --disable-pip-version-check --requirement "$1"
+        "$venv_python" -m pip install --quiet --quiet --disable-pip-version-check --requirement "$@"
     fi
 }
 
@@ -91,6 +92,6 @@ prepare() {
     "$(describe "$1")" | "$(describe requirements-dev.txt)") return ;;
     esac
     rm -f .venv/installed
-    install_requirements "$1"
+    install_requirements "$1" --require-hashes
     describe "$1" >.venv/installed
 }

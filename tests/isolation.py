@@ -2,15 +2,12 @@
 
 import logging
 import re
-from typing import Any
-
-from sqlalchemy import Engine, event
 
 SQL = logging.getLogger("todo.sql")
 
 # Statements that touch rows of tasks; what creates the table or asks for its existence does not.
 TOUCHES_TASKS = re.compile(r"\b(from|join|update|into)\s+tasks\b", re.I)
-PARAMETER = re.compile(r"%\(\w+\)s")
+PARAMETER = re.compile(r"%\(\w+\)s|:\w+")
 OWNER = re.compile(r"tasks\.user_id = \?( and |$)")
 
 
@@ -27,23 +24,17 @@ def constrains_owner(statement: str) -> bool:
 
 
 class StatementLog:
-    """The statements on tasks that any engine of this process sent."""
+    """The statements on tasks that any database of this process was sent, which are logged."""
 
     def __init__(self) -> None:
         self.statements: set[str] = set()
-        event.listen(Engine, "before_cursor_execute", self._hear)
-        # What goes to PostgreSQL past SQLAlchemy's engine is logged.
         self._handler = logging.Handler()
         self._handler.emit = lambda record: self._note(record.getMessage())  # type: ignore[method-assign]
         SQL.addHandler(self._handler)
         SQL.setLevel(logging.DEBUG)
 
     def close(self) -> None:
-        event.remove(Engine, "before_cursor_execute", self._hear)
         SQL.removeHandler(self._handler)
-
-    def _hear(self, _connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
-        self._note(statement)
 
     def _note(self, statement: str) -> None:
         if TOUCHES_TASKS.search(statement):

@@ -42,6 +42,7 @@ class Proxy:
         self.delay = 0.0
         self.round_trips = 0
         self._links: set[asyncio.Task[None]] = set()
+        self._generation = 0
         self._flowing = asyncio.Event()
         self._listener: asyncio.Server | None = None
         self._loop = asyncio.new_event_loop()
@@ -68,6 +69,10 @@ class Proxy:
 
     def thaw(self) -> None:
         self._do(self._flowing.set)
+
+    def forget(self) -> None:
+        """Drop everything of the connections that are open now, for good, and tell neither end; new ones are served."""
+        self._generation += 1
 
     def refuse(self) -> None:
         """Refuse new connections; those that are open live on."""
@@ -158,13 +163,17 @@ class Proxy:
         self, source: asyncio.StreamReader, sink: asyncio.StreamWriter, arrived: Callable[[], float]
     ) -> None:
         """Pass bytes on until `source` ends, then pass on its end; `arrived` gives the seconds to wait."""
+        generation = self._generation
         while chunk := await source.read(CHUNK):
             await asyncio.sleep(arrived())
             await self._flowing.wait()
+            if generation != self._generation:
+                continue
             sink.write(chunk)
             await sink.drain()
         await self._flowing.wait()
-        sink.write_eof()
+        if generation == self._generation:
+            sink.write_eof()
 
 
 def _reset(end: asyncio.StreamWriter) -> None:

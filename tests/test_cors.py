@@ -16,7 +16,7 @@ from tests.tokens import FRONTEND, bearer, token_of
 OTHERS = ["https://app.example.com", "http://localhost:5173"]
 GRANTED = {
     "access-control-allow-credentials": "true",
-    "access-control-expose-headers": "Link, Location, Retry-After, WWW-Authenticate, X-Request-ID",
+    "access-control-expose-headers": "Allow, Link, Location, Retry-After, WWW-Authenticate, X-Request-ID",
 }
 
 Ask = Callable[[str, str, dict[str, str], bytes, type[Exception] | None, str | None], httpx2.Response]
@@ -165,6 +165,21 @@ def test_a_preflight_is_answered_before_authentication(client: TestClient, rows:
     }
     assert response.headers["vary"] == "Access-Control-Request-Method, Access-Control-Request-Headers, Origin"
     assert rows("SELECT count(*) FROM users") == [(0,)]
+
+
+def test_a_preflight_that_asks_for_very_many_headers_is_refused(client: TestClient) -> None:
+    """Its answer would repeat them all."""
+    headers = {"Origin": FRONTEND, "Access-Control-Request-Method": "PUT"}
+    answers = [
+        client.options("/api/tasks", headers={**headers, "Access-Control-Request-Headers": "x" * size})
+        for size in (4096, 4097, 60_000)
+    ]
+
+    refusal = {"detail": "The names of the requested headers are longer than 4096 bytes."}
+    assert answers[0].headers["access-control-allow-headers"] == "x" * 4096
+    assert [answer.status_code for answer in answers] == [204, 400, 400]
+    assert [answer.json() for answer in answers[1:]] == [refusal] * 2
+    assert "access-control-allow-headers" not in answers[2].headers
 
 
 def test_a_preflight_that_asks_for_no_headers_learns_the_usual_ones(client: TestClient) -> None:

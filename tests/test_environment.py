@@ -2,7 +2,6 @@
 
 import logging
 import os
-import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import Any
 import pytest
 
 import app
-from settings import configure_logging
+from process import configure_logging
 from tests.sentences import GUESSABLE, NOT_SET, UNREADABLE, refused_by_client
 from tests.tokens import SECRET
 
@@ -39,18 +38,6 @@ def test_the_app_is_made_when_it_is_asked_for(monkeypatch: pytest.MonkeyPatch) -
 
     with pytest.raises(SystemExit) as end:
         _ = app.app
-
-    assert str(end.value) == f"Cannot start: {NOT_SET}"
-
-
-def test_the_settings_can_be_checked_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As the Procfile does before it starts a server."""
-    monkeypatch.setattr(os, "environ", {"BETTER_AUTH_SECRET": SECRET})
-    assert runpy.run_module("settings", run_name="__main__")["__name__"] == "__main__"
-    monkeypatch.setattr(os, "environ", {})
-
-    with pytest.raises(SystemExit) as end:
-        runpy.run_module("settings", run_name="__main__")
 
     assert str(end.value) == f"Cannot start: {NOT_SET}"
 

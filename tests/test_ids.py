@@ -15,7 +15,10 @@ ON_A_TASK = {
     "get": ("GET", "", None),
     "update": ("PUT", "", {"title": "Taken"}),
     "update-of-nothing": ("PUT", "", {}),
+    "patch": ("PATCH", "", {"title": "Taken"}),
+    "patch-of-nothing": ("PATCH", "", {}),
     "toggle": ("PATCH", "/complete", None),
+    "complete": ("PATCH", "/complete", {"completed": True}),
     "delete": ("DELETE", "", None),
 }
 on_a_task = pytest.mark.parametrize(("method", "suffix", "body"), ON_A_TASK.values(), ids=ON_A_TASK)
@@ -58,9 +61,15 @@ def test_every_64_bit_id_is_served(ada: TestClient, rows: Rows, task_id: int) ->
     rows(f"UPDATE tasks SET id = {task_id}")
     path = f"/api/tasks/{task_id}"
 
-    answers = [ada.get(path), ada.put(path, json={"title": "Rewrite"}), ada.patch(f"{path}/complete")]
+    answers = [
+        ada.get(path),
+        ada.put(path, json={"title": "Rewrite"}),
+        ada.patch(path, json={"title": "Rewrite again"}),
+        ada.patch(f"{path}/complete"),
+        ada.patch(f"{path}/complete", json={"completed": False}),
+    ]
 
-    assert [answer.json()["id"] for answer in answers] == [task_id] * 3
+    assert [answer.json()["id"] for answer in answers] == [task_id] * 5
     assert (ada.delete(path).status_code, rows(EVERYTHING)) == (204, [])
 
 

@@ -44,6 +44,26 @@ WRONG_TYPES = [
 OUT_OF_BOUNDS = [
     pytest.param("title", "", BLANK, id="title-empty"),
     pytest.param("title", " \t\r\n\N{NO-BREAK SPACE}\N{IDEOGRAPHIC SPACE}\x85", BLANK, id="title-blank"),
+    *[
+        pytest.param("title", text, BLANK, id=f"title-{'-'.join(f'{ord(c):x}' for c in text)}")
+        for text in [
+            *(
+                "\u200b",
+                "\u200c",
+                "\u200d",
+                "\u2060",
+                "\ufeff",
+                "\u00ad",
+                "\u180e",
+                "\u115f",
+                "\u1160",
+                "\u3164",
+                "\uffa0",
+            ),
+            *("\u2800", "\ufe0f", "\u202e", "\u034f", "\x01", "\x7f", "\x9f", "\U000e0041", "\U000e0100", "\U0001d173"),
+            " \u200b\n\u2800 \ufeff",
+        ]
+    ],
     pytest.param("title", "x" * 201, "must have at most 200 characters", id="title-201"),
     pytest.param("title", APPLE * 201, "must have at most 200 characters", id="title-201-astral"),
     pytest.param("title", "a\0b", NUL, id="title-nul"),
@@ -98,10 +118,11 @@ def test_a_bad_value_is_refused_by_name_and_changes_nothing(
 
     created = ada.post("/api/tasks", json={**FULL, field: value})
     updated = ada.put(path, json={field: value})
+    patched = ada.patch(path, json={field: value})
 
     refusal = {"detail": f"{field} {message}.", "errors": [{"field": field, "message": message}]}
-    assert (created.status_code, created.json()) == (400, refusal)
-    assert (updated.status_code, updated.json()) == (400, refusal)
+    for answer in (created, updated, patched):
+        assert (answer.status_code, answer.json()) == (400, refusal)
     assert rows(EVERYTHING) == before
 
 
@@ -143,6 +164,12 @@ def test_everything_that_is_wrong_is_said_at_once(ada: TestClient) -> None:
             "\N{FAMILY}\u200d\N{BOY} é e\u0301 עברית",
             id="title-scripts",
         ),
+        pytest.param("title", "👨\u200d👩\u200d👧", "👨\u200d👩\u200d👧", id="title-family-joined"),
+        pytest.param("title", "می\u200cروم", "می\u200cروم", id="title-persian"),
+        pytest.param("title", "❤\ufe0f", "❤\ufe0f", id="title-variation-selector"),
+        pytest.param("title", "\u200bx\ufeff", "\u200bx\ufeff", id="title-invisible-at-its-ends"),
+        pytest.param("title", "\uf8ff", "\uf8ff", id="title-private-use"),
+        pytest.param("title", "\U0001faff", "\U0001faff", id="title-newer-than-python"),
         pytest.param("title", "'; DROP TABLE tasks; --", "'; DROP TABLE tasks; --", id="title-sql"),
         pytest.param("title", "100% {0} %s %(x)s :x \\", "100% {0} %s %(x)s :x \\", id="title-placeholders"),
         pytest.param("description", "", "", id="description-empty"),
@@ -191,10 +218,12 @@ def test_naming_another_owner_is_forbidden_and_changes_nothing(ada: TestClient, 
 
     created = ada.post("/api/tasks", json={"title": "Theirs", "user_id": owner})
     updated = ada.put(path, json={"title": "Theirs", "user_id": owner})
+    patched = ada.patch(path, json={"title": "Theirs", "user_id": owner})
+    completed = ada.patch(f"{path}/complete", json={"completed": True, "user_id": owner})
 
     refusal = {"detail": "The body names another owner (user_id); a task is always its creator's."}
-    assert (created.status_code, created.json()) == (403, refusal)
-    assert (updated.status_code, updated.json()) == (403, refusal)
+    for answer in (created, updated, patched, completed):
+        assert (answer.status_code, answer.json()) == (403, refusal)
     assert rows(EVERYTHING) == before
 
 

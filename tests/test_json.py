@@ -1,11 +1,12 @@
 """A body as JSON: what is none, and how large it may be."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import repeat
 from typing import Any
 
 import pytest
+from httpx2 import Response
 from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
@@ -23,10 +24,15 @@ NOT_AN_OBJECT = {
 }
 
 
+def answers_to(client: TestClient, path: str, body: Callable[[], Any]) -> list[Response]:
+    """The answers to a body that makes a task, changes the one at this path (PUT and PATCH), and completes it."""
+    calls = [("POST", "/api/tasks"), ("PUT", path), ("PATCH", path), ("PATCH", f"{path}/complete")]
+    return [client.request(method, where, content=body()) for method, where in calls]
+
+
 @pytest.mark.parametrize(
     "body",
     [
-        pytest.param(b"", id="empty"),
         pytest.param(b" \n", id="blank"),
         pytest.param(b"title=Write", id="form"),
         pytest.param(b'{"title": "Write"', id="cut-off"),
@@ -58,13 +64,23 @@ def test_what_is_no_json_is_refused(ada: TestClient, rows: Rows, body: bytes) ->
     path = ada.post("/api/tasks", json={"title": "First"}).headers["location"]
     before = rows(EVERYTHING)
 
-    created, updated = ada.post("/api/tasks", content=body), ada.put(path, content=body)
+    answers = answers_to(ada, path, lambda: body)
 
-    assert (created.status_code, updated.status_code) == (400, 400)
-    assert created.content == updated.content
-    assert created.json().keys() == {"detail"}
-    assert NOT_JSON.fullmatch(created.json()["detail"])
+    assert [answer.status_code for answer in answers] == [400] * 4
+    assert len({answer.content for answer in answers}) == 1
+    assert answers[0].json().keys() == {"detail"}
+    assert NOT_JSON.fullmatch(answers[0].json()["detail"])
     assert rows(EVERYTHING) == before
+
+
+def test_an_empty_body_is_refused_by_all_but_the_toggle(ada: TestClient) -> None:
+    path = ada.post("/api/tasks", json={"title": "First"}).headers["location"]
+
+    *refused, toggled = answers_to(ada, path, bytes)
+
+    detail = "The body is not valid JSON: EOF while parsing a value at line 1 column 0."
+    assert [(answer.status_code, answer.json()) for answer in refused] == [(400, {"detail": detail})] * 3
+    assert (toggled.status_code, toggled.json()["completed"]) == (200, True)
 
 
 @pytest.mark.parametrize("body", [b"null", b"true", b"5", b"1.5e3", b'"title"', b"[]", b'[{"title": "Write"}]'])
@@ -72,10 +88,9 @@ def test_json_that_is_no_object_is_refused(ada: TestClient, rows: Rows, body: by
     path = ada.post("/api/tasks", json={"title": "First"}).headers["location"]
     before = rows(EVERYTHING)
 
-    created, updated = ada.post("/api/tasks", content=body), ada.put(path, content=body)
+    answers = answers_to(ada, path, lambda: body)
 
-    assert (created.status_code, created.json()) == (400, NOT_AN_OBJECT)
-    assert (updated.status_code, updated.json()) == (400, NOT_AN_OBJECT)
+    assert [(answer.status_code, answer.json()) for answer in answers] == [(400, NOT_AN_OBJECT)] * 4
     assert rows(EVERYTHING) == before
 
 
@@ -137,11 +152,9 @@ def test_one_byte_more_is_refused_and_changes_nothing(ada: TestClient, rows: Row
     path = ada.post("/api/tasks", json={"title": "First"}).headers["location"]
     before = rows(EVERYTHING)
 
-    created = ada.post("/api/tasks", content=sent(body_of(MAXIMUM + 1)))
-    updated = ada.put(path, content=sent(body_of(MAXIMUM + 1)))
+    answers = answers_to(ada, path, lambda: sent(body_of(MAXIMUM + 1)))
 
-    assert (created.status_code, created.json()) == (413, TOO_LARGE)
-    assert (updated.status_code, updated.json()) == (413, TOO_LARGE)
+    assert [(answer.status_code, answer.json()) for answer in answers] == [(413, TOO_LARGE)] * 4
     assert rows(EVERYTHING) == before
 
 

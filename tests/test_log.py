@@ -76,6 +76,30 @@ def test_every_request_is_one_line(
     assert logged.splitlines() == [logged]
 
 
+@pytest.mark.parametrize(
+    ("path", "shown"),
+    [
+        pytest.param("/api/" + "x" * 250, "/api/" + "x" * 250, id="255"),
+        pytest.param("/api/" + "x" * 251, "/api/" + "x" * 250 + "...", id="256"),
+        pytest.param("/api/" + "x" * 60_000, "/api/" + "x" * 250 + "...", id="60000"),
+        pytest.param("/api/" + "%F0%9F%8D%8E" * 5000, "/api/" + r"\U0001f34e" * 250 + "...", id="emoji"),
+    ],
+)
+def test_a_long_path_is_cut(client: TestClient, log: pytest.LogCaptureFixture, path: str, shown: str) -> None:
+    client.get(path)
+
+    (line,) = access_lines(log)
+    assert line.startswith(f"GET {shown} 401 ")
+
+
+def test_a_long_method_is_cut_and_a_users_id_never_is(client: TestClient, log: pytest.LogCaptureFixture) -> None:
+    client.request("X" * 5000, "/api/tasks", headers=bearer(token_of("u" * 255)))
+
+    (line,) = access_lines(log)
+    assert line.startswith(f"{'X' * 255}... /api/tasks 405 ")
+    assert line.endswith(f" user={'u' * 255}")
+
+
 def test_a_defect_has_its_line_too(
     client: TestClient, log: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,11 +1,14 @@
 """The OpenAPI document: valid, whole, and true. Every answer of the whole suite is compared with it."""
 
 import json
+import re
+from contextlib import suppress
 from typing import Any
 
 import pytest
 from openapi_schema_validator import OAS31Validator
 from openapi_spec_validator import OpenAPIV31SpecValidator, validate
+from pydantic import ValidationError
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response
@@ -16,6 +19,7 @@ import docs
 from app import ALL_ROUTES
 from middleware import METHODS
 from openapi import document
+from schemas import TaskCreate
 from tests.documented import DOCUMENT, operation, resolved, undocumented
 
 OPERATIONS = [(method, path, item) for path, items in DOCUMENT["paths"].items() for method, item in items.items()]
@@ -89,6 +93,18 @@ def test_schemas_of_bodies() -> None:
     assert "required" not in schemas["TaskUpdate"]
     assert schemas["TaskCreate"]["properties"]["title"]["maxLength"] == 200
     assert schemas["Task"]["properties"]["created_at"] == {"type": "string", "format": "date-time"}
+
+
+def test_the_pattern_of_a_title_allows_the_characters_that_the_api_takes_alone() -> None:
+    pattern = re.compile(DOCUMENT["components"]["schemas"]["TaskCreate"]["properties"]["title"]["pattern"])
+    characters = [chr(code) for code in range(0x10000) if not 0xD800 <= code < 0xE000]
+    taken = []
+    for character in characters:
+        with suppress(ValidationError):
+            taken.append(TaskCreate(title=character).title)
+
+    assert taken == [character for character in characters if pattern.search(character)]
+    assert len(taken) > 60_000
 
 
 @pytest.mark.parametrize(

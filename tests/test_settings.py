@@ -12,7 +12,7 @@ from tests.sentences import GUESSABLE, NOT_SET, UNREADABLE, refused_by_client
 from tests.tokens import SECRET
 
 VARIABLES = ["BETTER_AUTH_SECRET", "BETTER_AUTH_URL", "CORS_ORIGINS", "JWT_ISSUER", "JWT_AUDIENCE", "JWKS_URL"]
-VARIABLES += ["DATABASE_URL", "DATABASE_POOL_SIZE", "LOG_LEVEL"]
+VARIABLES += ["DATABASE_URL", "DATABASE_POOL_SIZE", "LOG_LEVEL", "PORT", "WEB_CONCURRENCY"]
 
 
 @pytest.fixture(autouse=True)
@@ -60,6 +60,21 @@ WHOLE_PLACEHOLDERS = [
 ]
 NO_ADDRESSES = ["localhost:3000", "//localhost", "ftp://localhost", "http://", "http://:3000", "http://[::1", "*"]
 NO_ADDRESSES += ["http://localhost:port", "http://localhost:99999", "http://a b", 'http://a"b', "http://日本.example"]
+NUMBERS = {"DATABASE_POOL_SIZE": 100, "PORT": 65535, "WEB_CONCURRENCY": 1000}
+NOT_A_PATH = (
+    "DATABASE_URL names SQLite with more than a path; write it as sqlite:///./todo.db, sqlite:////data/todo.db, "
+    "or sqlite:// for one in memory."
+)
+NOT_PATHS = [
+    "sqlite:///file::memory:?uri=true",
+    "sqlite:///file:x?mode=memory&cache=shared&uri=true",
+    "sqlite:///file:todo.db?uri=true",
+    "sqlite:///file::memory:",
+    "sqlite:///:memory:?cache=shared",
+    "sqlite:///todo.db?mode=memory",
+    "sqlite://todo.db",
+    "sqlite://ada:sesame@/todo.db",
+]
 OTHER_KINDS = ["mysql", "postgresql+asyncpg", "postgresql+psycopg", "sqlite+aiosqlite", "prisma"]
 UNREADABLE_URLS = ["todo.db", "postgresql:/ada:sesame@h/db", "postgresql://ada:sesame@h:x/db", "ada:sesame@h/db", "://"]
 CLIENT_REFUSES = {
@@ -95,13 +110,16 @@ REFUSALS = [
         "sqlite:////nowhere/at/all/todo.db",
         "DATABASE_URL names a SQLite file in /nowhere/at/all, which is no folder; create it first.",
     ),
+    *[("DATABASE_URL", url, NOT_A_PATH) for url in NOT_PATHS],
     *[
-        ("DATABASE_POOL_SIZE", size, f"DATABASE_POOL_SIZE is {size}; it must be from 1 to 100.")
-        for size in ("0", "-1", "101")
+        (name, str(value), f"{name} is {value}; it must be from 1 to {maximum}.")
+        for name, maximum in NUMBERS.items()
+        for value in (0, -1, maximum + 1)
     ],
     *[
-        ("DATABASE_POOL_SIZE", size, f"DATABASE_POOL_SIZE is {size!r}; it must be a whole number.")
-        for size in ("many", "1.5", " ")
+        (name, value, f"{name} is {value!r}; it must be a whole number.")
+        for name in NUMBERS
+        for value in ("many", "1.5", " ")
     ],
     ("LOG_LEVEL", "loud", "LOG_LEVEL is 'LOUD'; it must be one of DEBUG, INFO, WARNING, ERROR, CRITICAL."),
 ]
@@ -146,6 +164,7 @@ def test_everything_but_the_secret_has_a_default(variables: dict[str, str]) -> N
     assert settings.keys_url == "http://localhost:3000/api/auth/jwks"
     assert str(settings.database) == "sqlite+pysqlite:///./todo.db"
     assert (settings.pool_size, settings.log_level) == (8, "INFO")
+    assert (settings.port, settings.workers) == (8000, 1)
 
 
 def test_every_variable_is_read() -> None:
@@ -156,9 +175,11 @@ def test_every_variable_is_read() -> None:
         JWT_ISSUER="urn:issuer",
         JWT_AUDIENCE="urn:tasks",
         JWKS_URL="http://frontend:3000/keys?all=1",
-        DATABASE_URL="sqlite:///:memory:",
+        DATABASE_URL="sqlite:///./other.db",
         DATABASE_POOL_SIZE="100",
         LOG_LEVEL="debug",
+        PORT="65535",
+        WEB_CONCURRENCY="1000",
     )
 
     assert settings == Settings(
@@ -168,9 +189,11 @@ def test_every_variable_is_read() -> None:
         jwt_issuer="urn:issuer",
         jwt_audience="urn:tasks",
         jwks_url="http://frontend:3000/keys?all=1",
-        database_url="sqlite:///:memory:",
+        database_url="sqlite:///./other.db",
         pool_size=100,
         log_level="DEBUG",
+        port=65535,
+        workers=1000,
     )
     assert (settings.issuer, settings.audience) == ("urn:issuer", "urn:tasks")
     assert settings.keys_url == "http://frontend:3000/keys?all=1"
@@ -223,6 +246,24 @@ SENT_ON = {
 @pytest.mark.parametrize(("url", "sent_on"), SENT_ON.values(), ids=SENT_ON)
 def test_the_database_url_names_its_driver_and_keeps_the_rest(url: str, sent_on: str) -> None:
     assert read(DATABASE_URL=url).database.render_as_string(hide_password=False) == sent_on
+
+
+@pytest.mark.parametrize("url", ["sqlite://", "sqlite:///", "sqlite:///:memory:", "sqlite:///%3Amemory%3A"])
+def test_a_database_in_memory_is_for_one_worker(url: str) -> None:
+    assert read(DATABASE_URL=url, WEB_CONCURRENCY="1").workers == 1
+
+    with pytest.raises(SettingsError) as refused:
+        read(DATABASE_URL=url, WEB_CONCURRENCY="3")
+
+    assert str(refused.value) == (
+        "DATABASE_URL is SQLite in memory, and WEB_CONCURRENCY is 3: each worker would have tasks of its own. "
+        "Use a file (sqlite:///./todo.db) or one worker."
+    )
+
+
+@pytest.mark.parametrize("url", ["postgresql://", "sqlite:///./todo.db"])
+def test_any_other_database_is_for_any_number_of_workers(url: str) -> None:
+    assert read(DATABASE_URL=url, WEB_CONCURRENCY="3").workers == 3
 
 
 def test_a_printed_settings_object_tells_no_secret() -> None:

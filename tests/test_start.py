@@ -1,21 +1,16 @@
 """How the app starts and stops, as real processes."""
 
 import asyncio
-import importlib
 import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from pathlib import Path
 
 import httpx2
 import pytest
 from starlette.testclient import TestClient
 
-import app
 import release
 from app import create_app
 from settings import Settings
@@ -29,67 +24,6 @@ ADA = bearer(token_of("ada"))
 
 def environment(**variables: str) -> dict[str, str]:
     return {"PATH": os.environ["PATH"], **variables}
-
-
-@pytest.mark.parametrize("target", ["app:app", "main:app"])
-def test_uvicorn_finds_the_app_by_both_names(target: str, tmp_path: Path) -> None:
-    with backend(f"sqlite:///{tmp_path}/todo.db", target=target) as (process, api):
-        assert httpx2.get(f"{api}/api/tasks", headers=ADA).json() == []
-        assert process.terminate() == 0
-
-
-@pytest.fixture
-def terminate() -> Iterator[None]:
-    """Put back what SIGTERM does."""
-    before = signal.getsignal(signal.SIGTERM)
-    yield
-    signal.signal(signal.SIGTERM, before)
-
-
-@pytest.fixture
-def fresh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Environment and no app yet, nor afterwards."""
-    monkeypatch.setenv("BETTER_AUTH_SECRET", SECRET)
-    monkeypatch.setenv("DATABASE_URL", f"sqlite:///{tmp_path}/todo.db")
-    vars(app).pop("app", None)
-    yield
-    vars(app).pop("app", None)
-
-
-@pytest.mark.usefixtures("fresh", "terminate")
-def test_the_app_is_made_from_the_environment_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delitem(sys.modules, "main", raising=False)
-    made = importlib.import_module("main").app
-
-    with TestClient(made, headers=ADA) as client:
-        assert client.get("/api/tasks").json() == []
-
-
-@pytest.mark.usefixtures("fresh", "terminate")
-def test_a_lone_server_ends_with_0() -> None:
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    _ = app.app
-
-    with pytest.raises(SystemExit, match=r"^0$"):
-        signal.raise_signal(signal.SIGTERM)
-
-
-@pytest.mark.usefixtures("fresh", "terminate")
-def test_a_process_with_a_plan_of_its_own_for_sigterm_keeps_it() -> None:
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    _ = app.app
-
-    assert signal.getsignal(signal.SIGTERM) is signal.SIG_IGN
-
-
-@pytest.mark.usefixtures("fresh", "terminate")
-def test_a_server_in_a_thread_leaves_signals_to_the_main_one() -> None:
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    with ThreadPoolExecutor(1) as thread:
-        made = thread.submit(lambda: app.app).result()
-
-    assert made is app.app
-    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
 
 
 def test_the_release_creates_the_tables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rows_of: RowsOf) -> None:
@@ -108,29 +42,6 @@ def test_a_release_without_its_database_is_an_exit(monkeypatch: pytest.MonkeyPat
 
     with pytest.raises(SystemExit, match=r"^Cannot create the tables: .*Connection refused"):
         release.main()
-
-
-def test_the_module_knows_nothing_else_by_name() -> None:
-    with pytest.raises(AttributeError, match="has no attribute 'application'"):
-        _ = app.application
-
-
-def test_it_reloads_when_its_source_changes(tmp_path: Path) -> None:
-    """With a copy, so that the source itself stays as it is."""
-    for source in ROOT.glob("*.py"):
-        (tmp_path / source.name).write_text(source.read_text())
-    with backend("sqlite:///./todo.db", "--reload", folder=tmp_path) as (process, api):
-        edited = (tmp_path / "app.py").read_text().replace('{"status": "ok"}', '{"status": "reloaded"}')
-        (tmp_path / "app.py").write_text(edited)
-
-        def reloaded() -> bool:
-            # Nobody listens while the new process starts.
-            with suppress(httpx2.TransportError):
-                return bool(httpx2.get(f"{api}/health").json() == {"status": "reloaded"})
-            return False
-
-        process.wait_until(reloaded)
-        assert reloaded()
 
 
 def test_tables_are_there_with_and_without_the_lifespan(settings: Settings, rows: Rows) -> None:
@@ -167,7 +78,7 @@ def test_several_workers_start_at_once_on_an_empty_database(database_url: str) -
         async with httpx2.AsyncClient(headers=ADA, timeout=30) as client:
             return await asyncio.gather(*(client.get(f"{api}/api/tasks") for _ in range(50)))
 
-    with backend(database_url, "--workers", "4") as (process, api):
+    with backend(database_url, WEB_CONCURRENCY="4") as (process, api):
         answers = asyncio.run(first_calls(api))
         process.wait_until(lambda: process.output().count("Application startup complete") == 4)
         log = process.output()
@@ -196,31 +107,6 @@ def test_a_release_without_its_database_fails_with_a_sentence() -> None:
     assert end.stderr.startswith("Cannot create the tables: ")
     assert "Connection refused" in end.stderr
     assert "sesame" not in end.stderr
-
-
-def procfile(process: str) -> str:
-    lines = (ROOT / "Procfile").read_text().splitlines()
-    return next(line.removeprefix(f"{process}: ") for line in lines if line.startswith(f"{process}: "))
-
-
-@pytest.mark.parametrize("workers", ["1", "3"])
-def test_the_procfile_stops_with_a_sentence_when_the_secret_is_missing(workers: str) -> None:
-    """Uvicorn would go on restarting workers that cannot start."""
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    end = subprocess.run(
-        ["bash", "-c", procfile("web")],
-        cwd=ROOT,
-        env={"PATH": path, "WEB_CONCURRENCY": workers, "PORT": str(free_port())},
-        capture_output=True,
-        text=True,
-        timeout=30,
-    )
-
-    assert end.returncode == 1
-    assert end.stderr.splitlines() == [
-        "Cannot start: BETTER_AUTH_SECRET is not set; make one with `openssl rand -base64 32` and give Better Auth "
-        "the same one."
-    ]
 
 
 def test_a_stop_lets_requests_in_flight_finish(postgres_url: str, proxy: Proxy, rows_of: RowsOf) -> None:

@@ -5,12 +5,10 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
 from app import create_app
 from settings import Settings
-from tests.asgi import call_at_once
 from tests.conftest import Rows, database_name
 from tests.servers import Postgres
 from tests.tokens import FRONTEND, SECRET, bearer, token_of
@@ -21,6 +19,8 @@ DEFAULTS = {"description": None, "completed": False, "due_date": None}
 NO_SUCH_TASK = {"detail": "There is no such task."}
 COLUMNS = "SELECT id, user_id, title, description, completed, CAST(due_date AS text) FROM tasks ORDER BY id"
 EVERYTHING = "SELECT * FROM tasks ORDER BY id"
+
+put_or_patch = pytest.mark.parametrize("method", ["PUT", "PATCH"])
 
 
 def create(client: TestClient, **values: Any) -> dict[str, Any]:
@@ -75,6 +75,7 @@ def test_a_task_outlives_the_process(ada: TestClient, settings: Settings) -> Non
         assert restarted.get("/api/tasks").json() == [task]
 
 
+@put_or_patch
 @pytest.mark.parametrize(
     "change",
     [
@@ -89,10 +90,12 @@ def test_a_task_outlives_the_process(ada: TestClient, settings: Settings) -> Non
         pytest.param({"title": "Rewrite", **DEFAULTS}, id="everything"),
     ],
 )
-def test_an_update_changes_what_it_names_and_nothing_else(ada: TestClient, rows: Rows, change: dict[str, Any]) -> None:
+def test_an_update_changes_what_it_names_and_nothing_else(
+    ada: TestClient, rows: Rows, change: dict[str, Any], method: str
+) -> None:
     task = create(ada)
 
-    response = ada.put(f"/api/tasks/{task['id']}", json=change)
+    response = ada.request(method, f"/api/tasks/{task['id']}", json=change)
 
     updated = response.json()
     assert response.status_code == 200
@@ -103,6 +106,7 @@ def test_an_update_changes_what_it_names_and_nothing_else(ada: TestClient, rows:
     assert rows(COLUMNS) == [(task["id"], "ada", *stored)]
 
 
+@put_or_patch
 @pytest.mark.parametrize(
     "body",
     [
@@ -117,12 +121,12 @@ def test_an_update_changes_what_it_names_and_nothing_else(ada: TestClient, rows:
     ],
 )
 def test_an_update_of_nothing_leaves_the_task_and_its_time_alone(
-    ada: TestClient, rows: Rows, body: dict[str, Any]
+    ada: TestClient, rows: Rows, body: dict[str, Any], method: str
 ) -> None:
     task = create(ada)
     before = rows(EVERYTHING)
 
-    response = ada.put(f"/api/tasks/{task['id']}", json=body)
+    response = ada.request(method, f"/api/tasks/{task['id']}", json=body)
 
     assert (response.status_code, response.json()) == (200, task)
     assert rows(EVERYTHING) == before
@@ -144,37 +148,6 @@ def test_a_whole_task_can_be_sent_back(ada: TestClient) -> None:
 
     assert response.status_code == 200
     assert response.json() == {**task, "title": "Rewrite", "updated_at": response.json()["updated_at"]}
-
-
-def test_a_toggle_flips_and_flips_back(ada: TestClient, rows: Rows) -> None:
-    task = create(ada, completed=False)
-    path = f"/api/tasks/{task['id']}/complete"
-
-    first, second = ada.patch(path), ada.patch(path)
-
-    assert (first.status_code, second.status_code) == (200, 200)
-    assert first.json() == {**task, "completed": True, "updated_at": first.json()["updated_at"]}
-    assert second.json() == {**task, "updated_at": second.json()["updated_at"]}
-    assert task["updated_at"] < first.json()["updated_at"] < second.json()["updated_at"]
-    assert rows("SELECT completed FROM tasks") == [(False,)]
-
-
-def test_a_toggle_ignores_a_body(ada: TestClient) -> None:
-    task = create(ada)
-
-    assert ada.patch(f"/api/tasks/{task['id']}/complete", content=b'{"completed": true').json()["completed"] is False
-
-
-def test_concurrent_toggles_are_all_counted(app: Starlette, ada: TestClient, rows: Rows) -> None:
-    """None is lost, and each one sees its own flip."""
-    path = f"/api/tasks/{create(ada, completed=False)['id']}/complete"
-
-    toggle = {"method": "PATCH", "url": path, "headers": bearer(token_of("ada"))}
-    responses = call_at_once(app, [toggle] * 100)
-
-    assert [response.status_code for response in responses] == [200] * 100
-    assert sorted(response.json()["completed"] for response in responses) == [False] * 50 + [True] * 50
-    assert rows("SELECT completed FROM tasks") == [(False,)]
 
 
 def test_a_deleted_task_is_gone(ada: TestClient, rows: Rows) -> None:

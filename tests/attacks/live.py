@@ -1,13 +1,11 @@
 """The backend as the Procfile starts it, and a search of all that it wrote for what nobody may read in a log."""
 
 import json
-import re
-import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from tests.attacks.wire import Answer, answers, request, talk
-from tests.backend import ROOT, backend
+from tests.backend import PATH, backend, procfile
 from tests.processes import Process
 from tests.tokens import SECRET, KeyServer, key_server, token_of
 
@@ -16,12 +14,6 @@ PASSWORD = "correct-horse-battery"
 # Whose task nobody else may see a byte of.
 BYSTANDER = "bystander"
 TREASURE = "Bystander's treasure"
-
-
-def procfile_options() -> list[str]:
-    """What the Procfile tells uvicorn, without the address."""
-    words = shlex.split(re.search("uvicorn main:app (.*)", (ROOT / "Procfile").read_text())[1])  # type: ignore[index]
-    return words[words.index("${PORT:-8000}") + 1 :]
 
 
 class Live:
@@ -72,7 +64,8 @@ def live(database_url: str, log_level: str, pool_size: int = 8) -> Iterator[Live
         key_server() as issuer,
         backend(
             with_password,
-            *procfile_options(),
+            procfile("web"),
+            PATH=PATH,
             LOG_LEVEL=log_level,
             JWKS_URL=issuer.url,
             DATABASE_POOL_SIZE=str(pool_size),

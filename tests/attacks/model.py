@@ -12,6 +12,8 @@ JSON = dict[str, Any]
 # Unicode's White_Space, which is what a title is trimmed of.
 WHITE_SPACE = "\t\n\v\f\r \x85\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a"
 WHITE_SPACE += "\u2028\u2029\u202f\u205f\u3000"
+# Those of the letters below that show nothing by themselves.
+INVISIBLE = "\u200d\u200b\u202e\ufeff\x01\x1f\x7f"
 
 # Letters of one, two, three and four bytes in both cases, some that join others, and what SQL, LIKE and JSON escape.
 LETTERS = "aAbBzZ09 _%'\"\\;{}/<>äÄßẞéÉøØжЖλΛ漢字😀🍎𐐀𐐨\u0301\u200d\u200b\u202e\ufeff\ufffd\uffff\x01\x1f\x7f"
@@ -62,7 +64,7 @@ def check(condition: object) -> None:
 def title(value: Any) -> str:
     check(isinstance(value, str) and "\0" not in value)
     trimmed: str = value.strip(WHITE_SPACE)
-    check(1 <= len(trimmed) <= 200)
+    check(trimmed.strip(WHITE_SPACE + INVISIBLE) and len(trimmed) <= 200)
     return trimmed
 
 

@@ -24,7 +24,9 @@ CALLS: dict[str, tuple[str, str, bytes, int]] = {
     "get": ("GET", "/api/tasks/{mine}", b"", 200),
     "head": ("HEAD", "/api/tasks/{mine}", b"", 200),
     "update": ("PUT", "/api/tasks/{mine}", JSON, 200),
+    "patch": ("PATCH", "/api/tasks/{mine}", JSON, 200),
     "toggle": ("PATCH", "/api/tasks/{mine}/complete", b"", 200),
+    "complete": ("PATCH", "/api/tasks/{mine}/complete", b'{"completed": true}', 200),
     "delete": ("DELETE", "/api/tasks/{mine}", b"", 204),
     "page": ("GET", "/api/tasks?limit=1", b"", 200),
     "bad query": ("GET", "/api/tasks?sort=x", b"", 400),
@@ -71,11 +73,12 @@ def test_the_server_itself_says_no_more(attacked: Live, nonsense: bytes) -> None
 
 
 ON_A_TASK: list[tuple[str, str, bytes]] = [
-    *[(method, "", b"") for method in ("GET", "HEAD", "DELETE", "OPTIONS", "PATCH", "TRACE", "QUERY")],
-    *[(method, "", body) for method in ("PUT", "POST") for body in (JSON, b"{}", b"{", b'{"title": 5}', b"")],
+    *[(method, "", b"") for method in ("GET", "HEAD", "DELETE", "OPTIONS", "TRACE", "QUERY")],
+    *[(method, "", body) for method in ("PUT", "POST", "PATCH") for body in (JSON, b"{}", b"{", b'{"title": 5}', b"")],
     ("PUT", "", b'{"user_id": "bystander"}'),
     ("PUT", "", b'{"title": null, "user_id": "bystander"}'),
     *[(method, "/complete", b"") for method in ("PATCH", "GET", "PUT", "DELETE")],
+    *[("PATCH", "/complete", body) for body in (b"{}", b'{"completed": true}', b'{"completed": 5}', b"{")],
     *[("GET", suffix, b"") for suffix in ("/", "//", "/nothing", "?limit=0", "%20", ".json")],
 ]
 

@@ -96,9 +96,9 @@ class TwoPeople(RuleBasedStateMachine):
         task = self.task(who, task_id, answer)
         assert task in (None, answer.json())
 
-    @rule(who=people, task_id=made, body=st.one_of(RICH, BODIES))
-    def update(self, who: int, task_id: int, body: JSON) -> None:
-        answer = self.call(who, "PUT", f"/api/tasks/{task_id}", body)
+    @rule(who=people, task_id=made, body=st.one_of(RICH, BODIES), method=st.sampled_from(["PUT", "PATCH"]))
+    def update(self, who: int, task_id: int, body: JSON, method: str = "PUT") -> None:
+        answer = self.call(who, method, f"/api/tasks/{task_id}", body)
         try:
             changes = values(body)
         except Invalid:
@@ -114,12 +114,14 @@ class TwoPeople(RuleBasedStateMachine):
         task = self.people[who].tasks.get(task_id, {"title": "x"})
         self.update(who, task_id, {name: task[name] for name in names if name in task})
 
-    @rule(who=people, task_id=made)
-    def toggle(self, who: int, task_id: int) -> None:
-        answer = self.call(who, "PATCH", f"/api/tasks/{task_id}/complete")
+    @rule(who=people, task_id=made, completed=st.sampled_from([None, True, False]))
+    def complete(self, who: int, task_id: int, completed: bool | None) -> None:
+        """Flipped without a body, else set."""
+        body = None if completed is None else {"completed": completed}
+        answer = self.call(who, "PATCH", f"/api/tasks/{task_id}/complete", body)
         task = self.task(who, task_id, answer)
         if task is not None:
-            self.changed(task, {"completed": not task["completed"]}, answer.json())
+            self.changed(task, body or {"completed": not task["completed"]}, answer.json())
 
     def changed(self, task: JSON, changes: JSON, answer: JSON) -> None:
         before = dict(task)
@@ -139,7 +141,7 @@ class TwoPeople(RuleBasedStateMachine):
         else:
             self.refused(answer, 404)
 
-    @rule(who=people, task_id=st.one_of(st.none(), made), method=st.sampled_from(["POST", "PUT"]))
+    @rule(who=people, task_id=st.one_of(st.none(), made), method=st.sampled_from(["POST", "PUT", "PATCH"]))
     def claim(self, who: int, task_id: int | None, method: str) -> None:
         """In the name of the other one."""
         path = "/api/tasks" if method == "POST" else f"/api/tasks/{task_id or 0}"

@@ -3,6 +3,7 @@
 import re
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import httpx2
@@ -36,8 +37,8 @@ class Target:
         self.issuer, self.trap, self.clock = issuer, trap, clock
         self.scene = Scene(trap.url)
         issuer.keys, trap.keys = [*self.scene.keys.values()], [self.scene.forger]
-        settings = {"secret": SECRET, "frontend_url": FRONTEND, "jwks_url": issuer.url}
-        self.app: Starlette = create_app(Settings(**settings, database_url=self.database_url, pool_size=1))
+        settings = Settings(secret=SECRET, frontend_url=FRONTEND, jwks_url=issuer.url)
+        self.app: Starlette = create_app(replace(settings, database_url=self.database_url, pool_size=1))
         self.client = TestClient(self.app)
 
     def create_task(self, headers: Any) -> httpx2.Response:

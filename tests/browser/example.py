@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.backend import ROOT, UVICORN
+from tests.backend import ROOT, SERVE, listening
 from tests.browser.npm import alone_in, install
 from tests.processes import Process, answers, serve
 from tests.proxy import free_port
@@ -70,12 +70,12 @@ class Api:
             "BETTER_AUTH_SECRET": SECRET,
             "BETTER_AUTH_URL": frontend,
             "DATABASE_URL": database_url,
+            **listening(self.port),
         }
         self._process: Process | None = None
 
     def start(self) -> None:
-        command = [*UVICORN, "--port", str(self.port), "main:app"]
-        self._process = Process(command, self._environment, cwd=ROOT)
+        self._process = Process(SERVE, self._environment, cwd=ROOT)
         self._process.wait_until(lambda: answers(f"{self.address}/health"))
 
     def stop(self) -> None:

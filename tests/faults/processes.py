@@ -19,7 +19,7 @@ WHERE datname = current_database() AND pid <> pg_backend_pid()
 def workers(database_url: str, count: int = 2, **environment: str) -> AbstractContextManager[tuple[Process, str]]:
     """So many of them, each with four connections."""
     settings = {"DATABASE_POOL_SIZE": "4", "LOG_LEVEL": "WARNING", **environment}
-    return backend(database_url, "--workers", str(count), **settings)  # type: ignore[arg-type]
+    return backend(database_url, WEB_CONCURRENCY=str(count), **settings)  # type: ignore[arg-type]
 
 
 def family(pid: int) -> list[psutil.Process]:

@@ -13,7 +13,7 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from tests.backend import ROOT, UVICORN, backend
+from tests.backend import ROOT, SERVE, backend, listening
 from tests.conftest import RowsOf, missing
 from tests.faults.client import Client
 from tests.faults.load import STORED, Load, until
@@ -120,8 +120,8 @@ POWERLESS = ["setpriv", "--bounding-set=-dac_override"] if os.geteuid() == 0 els
 
 def test_a_file_that_may_only_be_read_serves_reads(tmp_path: Path) -> None:
     path, port = tmp_path / "todo.db", free_port()
-    command = [*POWERLESS, *UVICORN, "--port", str(port), "main:app"]
-    environment = {"BETTER_AUTH_SECRET": SECRET, "DATABASE_URL": f"sqlite:///{path}"}
+    command = [*POWERLESS, *SERVE]
+    environment = {"BETTER_AUTH_SECRET": SECRET, "DATABASE_URL": f"sqlite:///{path}", **listening(port)}
     api = f"http://127.0.0.1:{port}"
 
     def ask() -> list[int]:

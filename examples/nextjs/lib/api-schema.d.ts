@@ -44,7 +44,11 @@ export interface paths {
         delete: operations["delete_task"];
         options?: never;
         head?: never;
-        patch?: never;
+        /**
+         * Change a task, as PUT does
+         * @description The same as PUT: what is left out stays as it is.
+         */
+        patch: operations["patch_task"];
         trace?: never;
     };
     "/api/tasks/{id}/complete": {
@@ -60,7 +64,10 @@ export interface paths {
         delete?: never;
         options?: never;
         head?: never;
-        /** Complete a task, or take that back */
+        /**
+         * Complete a task, or take that back
+         * @description `completed` is flipped without a body, or when the body leaves it out; else it is set, so that the request can be repeated.
+         */
         patch: operations["toggle_task"];
         trace?: never;
     };
@@ -155,7 +162,7 @@ export interface components {
         TaskCreate: {
             /** @description Whose task it is; naming anybody but the caller is refused. */
             user_id?: string | null;
-            /** @description Trimmed at both ends, and then not blank. */
+            /** @description Trimmed of white space at both ends. It needs a character that shows. */
             title: string;
             description?: string | null;
             completed?: boolean;
@@ -168,11 +175,20 @@ export interface components {
         TaskUpdate: {
             /** @description Whose task it is; naming anybody but the caller is refused. */
             user_id?: string | null;
-            /** @description Trimmed at both ends, and then not blank. */
+            /** @description Trimmed of white space at both ends. It needs a character that shows. */
             title?: string;
             description?: string | null;
             completed?: boolean;
             due_date?: string | null;
+        };
+        /**
+         * TaskComplete
+         * @description What `completed` is to be; it is flipped when left out.
+         */
+        TaskComplete: {
+            /** @description Whose task it is; naming anybody but the caller is refused. */
+            user_id?: string | null;
+            completed?: boolean;
         };
         /** Error */
         Error: {
@@ -382,7 +398,7 @@ export interface components {
         "Access-Control-Allow-Credentials": string;
         /**
          * @description Sent when the request's `Origin` is allowed.
-         * @example Link, Location
+         * @example Allow, Link
          */
         "Access-Control-Expose-Headers": string;
         /**
@@ -678,7 +694,7 @@ export interface operations {
             503: components["responses"]["503"];
         };
     };
-    toggle_task: {
+    patch_task: {
         parameters: {
             query?: never;
             header?: {
@@ -691,9 +707,18 @@ export interface operations {
             };
             cookie?: never;
         };
-        requestBody?: never;
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "title": "Buy milk and bread"
+                 *     }
+                 */
+                "application/json": components["schemas"]["TaskUpdate"];
+            };
+        };
         responses: {
-            /** @description The task with `completed` flipped. */
+            /** @description The task as it is now. */
             200: {
                 headers: {
                     "X-Request-ID": components["headers"]["X-Request-ID"];
@@ -720,7 +745,69 @@ export interface operations {
                     "application/json": components["schemas"]["Task"];
                 };
             };
+            400: components["responses"]["400"];
             401: components["responses"]["401"];
+            403: components["responses"]["403"];
+            404: components["responses"]["404"];
+            413: components["responses"]["413"];
+            500: components["responses"]["500"];
+            503: components["responses"]["503"];
+        };
+    };
+    toggle_task: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description An id of the caller's for the log, and for the answer: 1 to 128 of `A-Z a-z 0-9 . _ -`. Any other is replaced by one of the server's. */
+                "X-Request-ID"?: components["parameters"]["X-Request-ID"];
+            };
+            path: {
+                /** @example 1 */
+                id: components["parameters"]["id"];
+            };
+            cookie?: never;
+        };
+        requestBody?: {
+            content: {
+                /**
+                 * @example {
+                 *       "completed": true
+                 *     }
+                 */
+                "application/json": components["schemas"]["TaskComplete"];
+            };
+        };
+        responses: {
+            /** @description The task as it is now. */
+            200: {
+                headers: {
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
+                    "Cache-Control": components["headers"]["Cache-Control"];
+                    "X-Content-Type-Options": components["headers"]["X-Content-Type-Options"];
+                    Vary: components["headers"]["Vary"];
+                    "Access-Control-Allow-Origin": components["headers"]["Access-Control-Allow-Origin"];
+                    "Access-Control-Allow-Credentials": components["headers"]["Access-Control-Allow-Credentials"];
+                    "Access-Control-Expose-Headers": components["headers"]["Access-Control-Expose-Headers"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "id": 1,
+                     *       "title": "Buy milk",
+                     *       "description": "Two litres",
+                     *       "completed": false,
+                     *       "due_date": "2026-12-24",
+                     *       "created_at": "2026-11-21T06:00:00.123456Z",
+                     *       "updated_at": "2026-11-21T06:00:02.123456Z"
+                     *     }
+                     */
+                    "application/json": components["schemas"]["Task"];
+                };
+            };
+            400: components["responses"]["400"];
+            401: components["responses"]["401"];
+            403: components["responses"]["403"];
             404: components["responses"]["404"];
             413: components["responses"]["413"];
             500: components["responses"]["500"];

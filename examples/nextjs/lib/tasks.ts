@@ -95,7 +95,7 @@ export function useUpdateTask(id: number) {
   const client = useQueryClient();
   return useMutation({
     scope: { id: `task-${id}` },
-    // Not PATCH …/complete for a checkbox: that flips whatever another tab has left, and this says what is meant.
+    // Not PATCH …/complete without a body: that flips whatever another tab has left, and this says what is meant.
     mutationFn: (body: TaskUpdate) => api.PUT("/api/tasks/{id}", { params: { path: { id } }, body }),
     onSuccess: ({ data }) => {
       if (data) editTasks(client, (tasks) => tasks.map((task) => (task.id === id ? data : task)));

@@ -2,22 +2,21 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from typing import Any
 
 import pytest
-from sqlalchemy import text
-from sqlmodel import Session
+from sqlalchemy import TextualSelect, column, text
 
-import store
 from database import Database, DatabaseUnavailable
+from layout import prepare
 from settings import Settings
-from tables import create_tables
 from tests.tokens import SECRET
 
 FOREVER = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n"
+BACKEND = "SELECT pg_backend_pid()"
 Connect = Callable[..., Database]
-Run = Callable[..., Any]
+Run = Callable[[Coroutine[Any, Any, Any]], Any]
 
 
 @pytest.fixture
@@ -32,9 +31,9 @@ def connect() -> Iterator[Connect]:
     """Make databases as the app does, and close them in the end."""
     made: list[Database] = []
 
-    def make(url: str, *, pool_size: int = 1, deadline: float = 5.0) -> Database:
+    def make(url: str, **options: Any) -> Database:
         settings = Settings(secret=SECRET, database_url=url)
-        made.append(Database(settings.database, pool_size=pool_size, prepare=create_tables, deadline=deadline))
+        made.append(Database(settings.database, **{"pool_size": 1, "prepare": prepare, **options}))
         return made[-1]
 
     yield make
@@ -42,22 +41,26 @@ def connect() -> Iterator[Connect]:
         database.close()
 
 
-def query(statement: str) -> Callable[[Session], Any]:
-    def run(session: Session) -> Any:
-        return session.exec(text(statement), params={}).one()[0]  # type: ignore[call-overload]
-
-    return run
+def query(sql: str) -> TextualSelect:
+    """A statement that only reads."""
+    return text(sql).columns(column("value"))
 
 
-def backend(session: Session) -> int:
-    return int(query("SELECT pg_backend_pid()")(session))
+async def ask(database: Database, sql: str, person: str = "ada") -> Any:
+    """The first value of the first row."""
+    return (await database.caller(person).execute(query(sql)))[0][0]
+
+
+async def write(database: Database, sql: str, person: str = "ada") -> None:
+    """Execute what does more than read."""
+    await database.caller(person).execute(text(sql))
 
 
 def recover(run: Run, database: Database) -> None:
     """Wait, as callers do who are told to try again, until the database answers."""
     for _ in range(100):
         try:
-            run(database.run(store.ping))
+            run(ask(database, "SELECT 1"))
         except DatabaseUnavailable:
             time.sleep(0.05)
         else:

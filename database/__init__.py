@@ -1,0 +1,127 @@
+"""How a statement runs: tables that are there, a fair queue, one deadline, and the engine of the database."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
+from typing import Any, Protocol
+
+from sqlalchemy import URL, Dialect, Executable
+
+from database.errors import Conflict, DatabaseError, DatabaseUnavailable, InvalidData, NotPrepared, TablesMissing
+from database.postgres import Postgres
+from database.preparation import Preparation
+from database.sqlite import Sqlite
+from database.statements import Rows
+
+__all__ = [
+    "Caller",
+    "Conflict",
+    "Database",
+    "DatabaseError",
+    "DatabaseUnavailable",
+    "Engine",
+    "InvalidData",
+    "NotPrepared",
+    "Rows",
+]
+
+# Seconds that a request may spend on the database in all, waiting in the queue and connecting included.
+DEADLINE = 5.0
+
+NOTHING: Mapping[str, Any] = {}
+
+
+class Engine(Protocol):
+    """How statements reach one kind of database."""
+
+    @property
+    def dialect(self) -> Dialect:
+        """What its SQL is compiled for."""
+
+    async def execute(self, statement: Executable, values: Mapping[str, Any], person: str, deadline: float) -> Rows:
+        """The rows of a statement in autocommit. `deadline` is the caller's, by the clock of the event loop."""
+
+    async def transaction(self, statements: Sequence[str], deadline: float) -> None:
+        """All of these statements or none."""
+
+    def close(self) -> None:
+        """Close what is idle. Whatever is executed later begins afresh."""
+
+
+class Database:
+    """Statements for the callers of an app, on SQLite or PostgreSQL.
+
+    `prepare` makes sure of the tables before the first statement, and again when they have gone. What it returns is
+    `layout`, None until then.
+    """
+
+    def __init__(
+        self,
+        url: URL,
+        *,
+        pool_size: int,
+        prepare: Callable[[Engine, float], Awaitable[Any]],
+        deadline: float = DEADLINE,
+    ) -> None:
+        sqlite = url.get_backend_name() == "sqlite"
+        self.engine: Engine = Sqlite(url, pool_size, deadline) if sqlite else Postgres(url, pool_size)
+        self.deadline = deadline
+        self._preparation = Preparation(partial(prepare, self.engine), deadline)
+
+    @property
+    def layout(self) -> Any:
+        return self._preparation.result
+
+    async def ready(self) -> None:
+        """Ask the database whether the tables are there, and make them if not; one round trip when they are.
+
+        Raises `DatabaseUnavailable`, with a sentence that says why.
+        """
+        await self._preparation.run()
+
+    def caller(self, person: str) -> "Caller":
+        return Caller(self, person)
+
+    async def execute(self, statement: Executable, values: Mapping[str, Any], person: str, deadline: float) -> Rows:
+        if not self._preparation.done:
+            await self.ready()
+        try:
+            return await self.engine.execute(statement, values, person, deadline)
+        except TablesMissing:
+            self._preparation.forget()
+            raise
+
+    def close(self) -> None:
+        """Wait for the threads and close the idle connections. Whatever is executed later begins afresh."""
+        self.engine.close()
+        self._preparation.forget()
+
+
+class Caller:
+    """The database for one request: in the name of one person, and with one deadline for all statements together."""
+
+    def __init__(self, database: Database, person: str) -> None:
+        self._database, self._person = database, person
+        self._left = database.deadline
+
+    @property
+    def layout(self) -> Any:
+        return self._database.layout
+
+    async def execute(self, statement: Executable, values: Mapping[str, Any] = NOTHING) -> Rows:
+        """The rows of a statement, which commits by itself.
+
+        Raises `DatabaseUnavailable` when the database cannot answer, the queue is full, or the deadline has passed; a
+        write that was under way then may or may not have happened. Raises `Conflict`, `InvalidData` or another
+        `DatabaseError` when the database refuses.
+        """
+        clock = asyncio.get_running_loop().time
+        started = clock()
+        deadline = started + self._left
+        try:
+            async with asyncio.timeout_at(deadline):
+                return await self._database.execute(statement, values, self._person, deadline)
+        except TimeoutError:
+            raise DatabaseUnavailable(f"no answer within {self._database.deadline:g} seconds") from None
+        finally:
+            self._left -= clock() - started

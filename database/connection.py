@@ -1,0 +1,171 @@
+"""One connection to PostgreSQL in the event loop: psycopg2's asynchronous mode."""
+
+import asyncio
+import select
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import Any
+
+import psycopg2
+from psycopg2.extensions import POLL_OK, POLL_READ, POLL_WRITE
+
+from database.errors import of_postgresql
+
+# Bytes that the empty buffer of a socket always takes; whether more were sent has to be asked.
+SENT_AT_ONCE = 8192
+
+# Seconds. After so long without a word, a middlebox on the way may have forgotten the connection.
+RESTED = 10.0
+
+
+def _wake(future: "asyncio.Future[None]") -> None:
+    # Its task may have been cancelled in the same turn of the loop.
+    with suppress(asyncio.InvalidStateError):
+        future.set_result(None)
+
+
+async def _ready(descriptor: int, state: int) -> None:
+    loop = asyncio.get_running_loop()
+    future = loop.create_future()
+    watch, unwatch = (
+        (loop.add_reader, loop.remove_reader) if state == POLL_READ else (loop.add_writer, loop.remove_writer)
+    )
+    watch(descriptor, _wake, future)
+    try:
+        await future
+    finally:
+        unwatch(descriptor)
+
+
+class Connection:
+    """Always in autocommit, and in one of three states.
+
+    1. Settled: no statement is under way. When its socket becomes readable, the server has closed it.
+    2. Busy: a statement is under way, and somebody waits for its answer, or nobody does any more.
+    3. Closed.
+    """
+
+    def __init__(self, connection: Any) -> None:
+        self._connection = connection
+        self.loop = asyncio.get_running_loop()
+        self._socket: int = connection.fileno()
+        self._poller = select.poll()
+        self._poller.register(self._socket, select.POLLIN)
+        # Of the statement under way.
+        self._answer: asyncio.Future[None] | None = None
+        self.loop.add_reader(self._socket, self._advance)
+        self._watched = True
+        self._resting_since = self.loop.time()
+
+    @classmethod
+    async def open(cls, options: Mapping[str, Any]) -> "Connection":
+        """Raises `DatabaseUnavailable`."""
+        connection = None
+        try:
+            connection = psycopg2.connect(**options, async_=True)
+            while (state := connection.poll()) != POLL_OK:
+                # Asked for anew each time: trying without TLS, libpq may go on with another socket.
+                await _ready(connection.fileno(), state)
+        except BaseException as error:
+            if connection is not None:
+                connection.close()
+            if isinstance(error, psycopg2.Error):
+                raise of_postgresql(error) from None
+            raise
+        return cls(connection)
+
+    async def execute(self, sql: str, values: Mapping[str, Any] | None = None) -> Any:
+        """The cursor with the answer.
+
+        Cancelled, it leaves the statement under way; `finish` waits for its end. Raises what `of_postgresql` makes of
+        the driver's errors.
+        """
+        cursor = self._connection.cursor()
+        try:
+            cursor.execute(sql, values)
+        except psycopg2.Error as error:
+            raise of_postgresql(error) from None
+        answer = self._answer = self.loop.create_future()
+        # Or libpq met the end of the connection while it sent, closed the socket, and has yet to say so.
+        if len(cursor.query) > SENT_AT_ONCE or self._connection.fileno() != self._socket:
+            self._advance()
+        await answer
+        return cursor
+
+    async def finish(self) -> None:
+        """Wait for the answer that nobody waits for any more."""
+        if not self.closed and self._answer is not None:
+            self._answer = self.loop.create_future()
+            with suppress(Exception):
+                await self._answer
+
+    @property
+    def closed(self) -> bool:
+        return bool(self._connection.closed)
+
+    @property
+    def settled(self) -> bool:
+        return not self.closed and self._answer is None
+
+    @property
+    def alive(self) -> bool:
+        """Without a round trip: an idle connection that has become readable was closed by the server."""
+        return self.settled and not self._poller.poll(0)
+
+    def rest(self) -> None:
+        """Note that it is idle from now on."""
+        self._resting_since = self.loop.time()
+
+    @property
+    def rested_for(self) -> float:
+        """Seconds since it was opened or last came to rest."""
+        return self.loop.time() - self._resting_since
+
+    @property
+    def may_be_forgotten(self) -> bool:
+        """By the network, which tells neither end."""
+        return self.rested_for > RESTED
+
+    def close(self) -> None:
+        self._unwatch()
+        self._connection.close()
+
+    def _unwatch(self) -> None:
+        """Once, and at once when libpq has closed the socket: its number may soon be another's."""
+        if self._watched and not self.loop.is_closed():
+            self.loop.remove_reader(self._socket)
+            self.loop.remove_writer(self._socket)
+        self._watched = False
+
+    def _advance(self) -> None:
+        """Send and receive what can be without waiting."""
+        if self._answer is None:
+            self.close()
+            return
+        try:
+            # All that is there: libuv says only once that a connection broke, and then watches it no longer.
+            while (state := self._connection.poll()) == POLL_READ and self._poller.poll(0):
+                pass
+        except psycopg2.Error as error:
+            if self.closed:
+                self._unwatch()
+            self._end(of_postgresql(error))
+            return
+        if state == POLL_OK:
+            self._end(None)
+        elif state == POLL_WRITE:
+            self.loop.add_writer(self._socket, self._written)
+
+    def _end(self, error: Exception | None) -> None:
+        answer, self._answer = self._answer, None
+        if answer is None or answer.done():
+            # Whoever waited for it was cancelled.
+            return
+        if error:
+            answer.set_exception(error)
+        else:
+            answer.set_result(None)
+
+    def _written(self) -> None:
+        self.loop.remove_writer(self._socket)
+        self._advance()

@@ -1,0 +1,164 @@
+"""A pool of connections to PostgreSQL in one event loop."""
+
+import asyncio
+import re
+import socket
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from database.connection import Connection
+from database.errors import DatabaseUnavailable
+from database.queue import FairQueue
+
+# A query that was given up may wait for a lock. PostgreSQL, from 14, then looks every two seconds whether its client is
+# still there; without that, such queries would take up more and more of the server's connections.
+CHECK_CLIENT = "-c client_connection_check_interval=2000"
+
+# Seconds. NAT gateways and firewalls forget an idle connection without a word, the strictest of the large clouds after
+# 240. The kernel asks the other end before that, and nothing rests for longer.
+KEEPALIVES = {"keepalives_idle": 30, "keepalives_interval": 10, "keepalives_count": 3}
+LONGEST_REST = 60.0
+SWEEP = 15.0
+
+
+class Place:
+    """A place in the queue of a pool, and the connection in it, if there is one already."""
+
+    def __init__(self, pool: "Pool", person: str) -> None:
+        self.pool, self.person = pool, person
+        self.connection: Connection | None = None
+
+    async def connect(self) -> Connection:
+        """The connection of this place; another one when it has died. Raises `DatabaseUnavailable`."""
+        if self.connection is None:
+            self.connection = self.pool.idle()
+        if self.connection is None or self.connection.closed:
+            self.connection = await self.pool.connect()
+        return self.connection
+
+    def give_up(self) -> None:
+        """Close the connection, on which no answer comes, and those that the network may have forgotten like it."""
+        if self.connection is not None:
+            self.connection.close()
+        self.pool.close_forgotten()
+
+
+class Pool:
+    """Connections for the calls of one `FairQueue`, so that there are never more of them than places.
+
+    A connection is in one of three states.
+
+    1. Idle. The last one used is taken first; whether the server has closed it is seen without a round trip.
+    2. With a caller, between `enter` and `leave`.
+    3. Left by a caller who was cancelled, for instance because the client went away. It keeps its place until its
+       statement has ended, or the caller's deadline has passed: closing it at once would have PostgreSQL start a new
+       process for each client that leaves.
+    """
+
+    def __init__(self, options: Mapping[str, Any], size: int) -> None:
+        self._queue = FairQueue(size)
+        self._options = {**KEEPALIVES, **options}
+        self._check_client = True
+        self._idle: list[Connection] = []
+        self._left: set[asyncio.Task[None]] = set()
+        self._timer: asyncio.TimerHandle | None = None
+
+    async def enter(self, person: str, heavy: bool = False) -> Place:
+        """Wait for a place in the queue. Raises `DatabaseUnavailable` when it is full."""
+        await self._queue.enter(person, heavy)
+        return Place(self, person)
+
+    def leave(self, place: Place, deadline: float) -> None:
+        """Give the place back, and its connection. `deadline` is the caller's, by the clock of the event loop."""
+        connection = place.connection
+        if connection is None or connection.settled or connection.closed:
+            self._take_back(place)
+        elif connection.loop.time() >= deadline:
+            place.give_up()
+            self._take_back(place)
+        else:
+            task = asyncio.create_task(self._finish(place, connection, deadline))
+            self._left.add(task)
+            task.add_done_callback(self._left.discard)
+
+    def idle(self) -> Connection | None:
+        while self._idle:
+            connection = self._idle.pop()
+            if connection.alive:
+                return connection
+            connection.close()
+        return None
+
+    async def connect(self) -> Connection:
+        """Raises `DatabaseUnavailable`, with the address and the reason."""
+        options = await resolved(self._options)
+        try:
+            return await self._log_in(options)
+        except DatabaseUnavailable as error:
+            server = f"{options.get('host', 'a local socket')}, port {options.get('port', 5432)}"
+            raise DatabaseUnavailable(f"connection to server at {server} failed: {error}") from None
+
+    async def _log_in(self, options: Mapping[str, Any]) -> Connection:
+        if self._check_client:
+            try:
+                return await Connection.open({**options, "options": f"{options.get('options', '')} {CHECK_CLIENT}"})
+            except DatabaseUnavailable as error:
+                # PgBouncer's words, and those of an older PostgreSQL.
+                if not re.search("startup parameter|client_connection_check_interval", str(error)):
+                    raise
+                self._check_client = False
+        return await Connection.open(options)
+
+    def close(self) -> None:
+        """Close the idle connections; those in use are closed by their users."""
+        self._keep(lambda _: False)
+
+    def close_forgotten(self) -> None:
+        """Close the idle connections that the network may have forgotten."""
+        self._keep(lambda connection: not connection.may_be_forgotten)
+
+    def _keep(self, wanted: Callable[[Connection], bool]) -> None:
+        for connection in self._idle:
+            if not wanted(connection):
+                connection.close()
+        self._idle = [connection for connection in self._idle if wanted(connection)]
+
+    def _take_back(self, place: Place) -> None:
+        connection = place.connection
+        if connection is not None and connection.settled:
+            connection.rest()
+            self._idle.append(connection)
+            self._watch_idle(connection.loop)
+        self._queue.leave(place.person)
+
+    async def _finish(self, place: Place, connection: Connection, deadline: float) -> None:
+        try:
+            async with asyncio.timeout_at(deadline):
+                await connection.finish()
+        except TimeoutError:
+            place.give_up()
+        finally:
+            self._take_back(place)
+
+    def _watch_idle(self, loop: asyncio.AbstractEventLoop) -> None:
+        if self._timer is None:
+            self._timer = loop.call_later(SWEEP, self._close_old, loop)
+
+    def _close_old(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._timer = None
+        self._keep(lambda connection: connection.rested_for < LONGEST_REST)
+        if self._idle:
+            self._watch_idle(loop)
+
+
+async def resolved(options: Mapping[str, Any]) -> dict[str, Any]:
+    """The options with all addresses of the host, which libpq would look up in the event loop; it tries each."""
+    host = options.get("host", "")
+    if not host or host.startswith("/") or "," in host or "hostaddr" in options:
+        return dict(options)
+    try:
+        found = await asyncio.get_running_loop().getaddrinfo(host, None, type=socket.SOCK_STREAM)
+    except OSError as error:
+        raise DatabaseUnavailable(f"could not find the host {host}: {error}") from None
+    addresses = list(dict.fromkeys(str(address[0]) for *_, address in found))
+    return {**options, "host": ",".join([host] * len(addresses)), "hostaddr": ",".join(addresses)}

@@ -1,0 +1,88 @@
+"""PostgreSQL from the event loop, without threads."""
+
+import asyncio
+import logging
+import random
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import URL, Executable
+from sqlalchemy.dialects.postgresql.psycopg2 import PGDialect_psycopg2
+
+from database.errors import DatabaseUnavailable, Overtaken
+from database.loops import PerLoop
+from database.pool import Place, Pool
+from database.statements import Rows, Statement, compile_once, is_heavy
+
+logger = logging.getLogger("todo.sql")
+
+DIALECT = PGDialect_psycopg2()  # type: ignore[no-untyped-call]
+
+# Seconds that a read waits for its answer on a connection that the network may have forgotten.
+MUTE = 2.0
+
+# Seconds, at most, before a statement that others overtook is run again; doubled each time.
+FIRST_PAUSE = 0.01
+
+
+class Postgres:
+    """Runs statements on a pool of connections in the running event loop, each in autocommit."""
+
+    dialect = DIALECT
+
+    def __init__(self, url: URL, size: int) -> None:
+        _, options = DIALECT.create_connect_args(url)  # type: ignore[no-untyped-call]
+        # Or else it is the database's, which may know fewer letters than people do.
+        options = {"client_encoding": "UTF8", **options}
+        self._pools = PerLoop(lambda: Pool(options, size), Pool.close)
+
+    async def execute(self, statement: Executable, values: Mapping[str, Any], person: str, deadline: float) -> Rows:
+        compiled = compile_once(statement, DIALECT, False)
+        logger.debug(compiled.sql)
+        pool = self._pools.get()
+        place = await pool.enter(person, is_heavy(values))
+        try:
+            return compiled.rows(await _ask(place, compiled, compiled.values(values)))
+        finally:
+            pool.leave(place, deadline)
+
+    async def transaction(self, statements: Sequence[str], deadline: float) -> None:
+        """All of them or none; PostgreSQL makes a transaction of statements that arrive together."""
+        pool = self._pools.get()
+        place = await pool.enter("")
+        try:
+            connection = await place.connect()
+            await connection.execute("; ".join(statements))
+        finally:
+            pool.leave(place, deadline)
+
+    def close(self) -> None:
+        self._pools.close()
+
+
+async def _ask(place: Place, statement: Statement, values: Mapping[str, Any]) -> Any:
+    """The cursor with the answer. A statement is run again where it has certainly done nothing.
+
+    1. A read whose connection dies, once.
+    2. A read that gets no answer on a connection that was idle before, once.
+    3. Any statement that PostgreSQL undid because of others, until the caller's deadline.
+    """
+    pause = FIRST_PAUSE
+    may_repeat = statement.reads
+    while True:
+        connection = await place.connect()
+        try:
+            if may_repeat and connection.may_be_forgotten:
+                async with asyncio.timeout(MUTE):
+                    return await connection.execute(statement.sql, values)
+            return await connection.execute(statement.sql, values)
+        except Overtaken:
+            await asyncio.sleep(random.uniform(0, pause))  # noqa: S311 - so that two do not meet again
+            pause *= 2
+        except TimeoutError:
+            place.give_up()
+            may_repeat = False
+        except DatabaseUnavailable:
+            if not may_repeat or not connection.closed:
+                raise
+            may_repeat = False

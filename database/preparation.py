@@ -1,0 +1,60 @@
+"""Makes sure of the tables, in one attempt at a time that all callers of a process share."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from database.errors import DatabaseUnavailable, NotPrepared
+
+# Seconds. After a failed change of the tables the next attempt waits for so long, then for twice as long.
+FIRST_PAUSE = 0.5
+LONGEST_PAUSE = 30.0
+
+
+class Preparation:
+    """Not prepared, being prepared, or `done`. There is a `result` from the first success on.
+
+    An attempt takes one connection and ends with the deadline. After one that failed to change the tables, for instance
+    because somebody else holds a lock on them, there is a pause: whoever waits for that lock keeps others waiting.
+    """
+
+    def __init__(self, prepare: Callable[[float], Awaitable[Any]], deadline: float) -> None:
+        self._prepare, self._deadline = prepare, deadline
+        self.done = False
+        self.result: Any = None
+        self._attempt: asyncio.Task[None] | None = None
+        self._failure: NotPrepared | None = None
+        self._pause = FIRST_PAUSE
+        self._pause_ends = 0.0
+
+    async def run(self) -> None:
+        """Take part in the attempt under way, or begin one. Raises `DatabaseUnavailable` as the attempt does."""
+        loop = asyncio.get_running_loop()
+        attempt = self._attempt
+        if attempt is None or attempt.done() or attempt.get_loop() is not loop:
+            if self._failure is not None and time.monotonic() < self._pause_ends:
+                raise self._failure
+            attempt = self._attempt = loop.create_task(self._try())
+            # All who wait for it may have been cancelled.
+            attempt.add_done_callback(lambda ended: ended.cancelled() or ended.exception())
+        await asyncio.shield(attempt)
+
+    def forget(self) -> None:
+        self.done = False
+
+    async def _try(self) -> None:
+        deadline = asyncio.get_running_loop().time() + self._deadline
+        try:
+            async with asyncio.timeout_at(deadline):
+                self.result = await self._prepare(deadline)
+        except TimeoutError:
+            raise DatabaseUnavailable(f"no answer within {self._deadline:g} seconds") from None
+        except NotPrepared as error:
+            self.done = False
+            self._failure = error
+            self._pause_ends = time.monotonic() + self._pause
+            self._pause = min(2 * self._pause, LONGEST_PAUSE)
+            raise
+        self._failure, self._pause = None, FIRST_PAUSE
+        self.done = True

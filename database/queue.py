@@ -1,0 +1,108 @@
+"""Who may ask the database next: a bounded queue in which people, not requests, take turns."""
+
+import asyncio
+from collections import deque
+from typing import NamedTuple
+
+from database.errors import DatabaseUnavailable
+
+# Calls that may wait for each place before others are turned away.
+WAITING_PER_PLACE = 128
+
+
+class FairQueue:
+    """`places` calls at a time, of which one person has at most a quarter; the others wait.
+
+    1. A place is free, and the person holds less than their share: the call enters at once. A call that is `heavy`,
+       such as a long list, enters only while the person holds none.
+    2. Otherwise it waits. A place that becomes free goes to the first person in turn whose next call may enter; after
+       that their turn comes behind everybody else's.
+    3. The queue is full: the person with the most waiting calls loses the latest of them, so that nobody is turned
+       away because of somebody else's burst.
+    """
+
+    def __init__(self, places: int) -> None:
+        self._free = places
+        self._share = max(1, places // 4)
+        self._maximum = places * WAITING_PER_PLACE
+        self._held: dict[str, int] = {}
+        # In the order of turns. Nobody is in it without a call that waits.
+        self._lines: dict[str, deque[_Turn]] = {}
+        self._waiting = 0
+
+    async def enter(self, person: str, heavy: bool = False) -> None:
+        """Wait for a place; `leave` gives it back. Raises `DatabaseUnavailable` when the queue is full."""
+        share = 1 if heavy else self._share
+        held = self._held.get(person, 0)
+        if self._free and held < share:
+            self._free -= 1
+            self._held[person] = held + 1
+        else:
+            await self._wait(person, share)
+
+    def leave(self, person: str) -> None:
+        self._free += 1
+        self._held[person] -= 1
+        if not self._held[person]:
+            del self._held[person]
+        if self._lines:
+            self._admit()
+
+    async def _wait(self, person: str, share: int) -> None:
+        if self._waiting >= self._maximum:
+            self._make_room(person)
+        turn = _Turn(asyncio.get_running_loop().create_future(), share)
+        self._lines.setdefault(person, deque()).append(turn)
+        self._waiting += 1
+        try:
+            await turn.comes
+        except asyncio.CancelledError:
+            if turn in self._lines.get(person, ()):
+                self._remove(person, turn)
+            elif turn.is_given:
+                # Admitted and cancelled in the same turn of the event loop.
+                self.leave(person)
+            raise
+
+    def _admit(self) -> None:
+        while self._free:
+            person = next((name for name, line in self._lines.items() if self._held.get(name, 0) < line[0].share), None)
+            if person is None:
+                return
+            turn = self._lines[person][0]
+            self._remove(person, turn)
+            if person in self._lines:
+                self._lines[person] = self._lines.pop(person)
+            # Its call may have been cancelled in the same turn of the event loop.
+            if not turn.comes.done():
+                self._free -= 1
+                self._held[person] = self._held.get(person, 0) + 1
+                turn.comes.set_result(None)
+
+    def _make_room(self, person: str) -> None:
+        error = DatabaseUnavailable("too many calls wait for the database")
+        most = max(self._lines, key=lambda name: len(self._lines[name]))
+        if len(self._lines[most]) <= len(self._lines.get(person, ())) + 1:
+            raise error
+        turn = self._lines[most][-1]
+        self._remove(most, turn)
+        if not turn.comes.done():
+            turn.comes.set_exception(error)
+
+    def _remove(self, person: str, turn: "_Turn") -> None:
+        line = self._lines[person]
+        line.remove(turn)
+        self._waiting -= 1
+        if not line:
+            del self._lines[person]
+
+
+class _Turn(NamedTuple):
+    """A call that waits, and with how many places its person may hold it enters."""
+
+    comes: "asyncio.Future[None]"
+    share: int
+
+    @property
+    def is_given(self) -> bool:
+        return self.comes.done() and not self.comes.cancelled() and not self.comes.exception()
