@@ -25,7 +25,8 @@ from keys import KeySet
 from layout import prepare
 from middleware import CORS, BodyLimit, RequestLog, Shield, TrailingSlash
 from openapi import document
-from paging import MAXIMUM_ID, next_link, position
+from paging import MAXIMUM_ID, Position, next_link
+from pieces import is_one_piece, pieces
 from process import configure_logging, end_with_0, end_with_parent
 from schemas import TaskComplete, TaskCreate, TaskQuery, TaskUpdate, task_json, tasks_json
 from settings import Settings, settings_or_exit
@@ -35,7 +36,7 @@ logger = logging.getLogger("todo")
 
 Body = TypeVar("Body", TaskComplete, TaskCreate, TaskUpdate)
 
-# Tasks in memory at once while a list without a limit goes out; others wait for a piece of it to be written.
+# Tasks that the first query of a list without a limit asks for.
 CHUNK = 250
 
 TASK_ID = re.compile(r"0|[1-9][0-9]{0,18}", re.ASCII)
@@ -46,29 +47,21 @@ async def list_tasks(request: Request) -> Response:
     size = query.limit or CHUNK
     # One more than asked for tells whether there is more, without a second query.
     rows = await store.list_tasks(database(request), request.user.id, query.status, query.sort, size + 1, query.cursor)
-    if len(rows) <= size:
-        return json_response(tasks_json(rows))
-    if query.limit is None:
-        pieces = chunks(request, query, rows)
-        if request.scope["http_version"] < "1.1":
-            # Without a length uvicorn sends chunks, which HTTP/1.0, nginx's, does not have (RFC 9112, section 6.1).
-            return json_response(b"".join([piece async for piece in pieces]))
-        return StreamingResponse(pieces, media_type="application/json")
-    link = next_link(query.model_dump(exclude={"cursor"}, exclude_unset=True), query.sort, rows[size - 1])
-    return json_response(tasks_json(rows[:size]), headers={"Link": link})
+    page, more = rows[:size], len(rows) > size
+    headers = {}
+    if more and query.limit:
+        parameters = query.model_dump(exclude={"cursor"}, exclude_unset=True)
+        headers["Link"] = next_link(parameters, query.sort, page[-1])
+    if (query.limit or not more) and is_one_piece(body := tasks_json(page)):
+        return json_response(body, headers=headers)
 
-
-async def chunks(request: Request, query: TaskQuery, rows: Rows) -> AsyncIterator[bytes]:
-    """The array in pieces. No connection is held between two of them, however slowly the client reads."""
-    opening = b"["
-    while rows:
-        yield opening + tasks_json(rows)[1:-1]
-        opening = b","
+    async def fetch(count: int, after: Position) -> Rows:
         # A deadline of its own for each piece, whose client may take long to read the last one.
         caller = request.app.state.database.caller(request.user.id)
-        after = position(query.sort, rows[-1])
-        rows = await store.list_tasks(caller, request.user.id, query.status, query.sort, CHUNK, after)
-    yield b"]"
+        return await store.list_tasks(caller, request.user.id, query.status, query.sort, count, after)
+
+    array = pieces(fetch, query.sort, page, page[-1].id if query.limit else None)
+    return StreamingResponse(array, headers=headers, media_type="application/json")
 
 
 async def create_task(request: Request) -> Response:

@@ -21,6 +21,14 @@ ORDER = {
 }
 WHERE = {"all": "TRUE", "pending": "NOT completed", "completed": "completed"}
 CHUNK = 3
+
+
+def cut_small(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So many tasks to a chunk."""
+    for name in ("app.CHUNK", "pieces.LEAST", "pieces.MOST"):
+        monkeypatch.setattr(name, CHUNK)
+
+
 every_sort = pytest.mark.parametrize("sort", SORTS)
 
 
@@ -114,7 +122,7 @@ def test_no_task_that_stands_is_missed_or_doubled_while_others_come_and_go(ada: 
 def test_a_whole_list_in_chunks_is_what_the_table_holds(
     ada: TestClient, rows: Rows, monkeypatch: pytest.MonkeyPatch, sort: Sort, status: Status
 ) -> None:
-    monkeypatch.setattr("app.CHUNK", CHUNK)
+    cut_small(monkeypatch)
     create(ada, 11)
 
     response = ada.get(f"/api/tasks?sort={sort}&status={status}")
@@ -129,14 +137,14 @@ def test_a_whole_list_in_chunks_is_what_the_table_holds(
 def test_a_whole_list_ends_well_wherever_a_chunk_ends(
     ada: TestClient, monkeypatch: pytest.MonkeyPatch, count: int
 ) -> None:
-    monkeypatch.setattr("app.CHUNK", CHUNK)
+    cut_small(monkeypatch)
     tasks = create(ada, count)
 
     assert whole(ada) == tasks[::-1]
 
 
 def test_a_whole_list_goes_on_from_a_cursor(ada: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("app.CHUNK", CHUNK)
+    cut_small(monkeypatch)
     tasks = create(ada, 10)[::-1]
     rest = ada.get("/api/tasks?limit=2").links["next"]["url"].replace("limit=2&", "")
 
@@ -147,7 +155,7 @@ def test_pages_go_on_whatever_time_zone_the_database_has(
     postgres_url: str, rows_of: RowsOf, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """So does a whole list from one chunk to the next."""
-    monkeypatch.setattr("app.CHUNK", CHUNK)
+    cut_small(monkeypatch)
     rows_of(postgres_url, f"ALTER DATABASE {database_name(postgres_url)} SET timezone = 'Asia/Kolkata'")
     app = create_app(Settings(secret=SECRET, database_url=postgres_url))
 

@@ -55,11 +55,18 @@ def answers(received: bytes, *, to_head: bool = False) -> list[Answer]:
         if dict(headers).get(b"transfer-encoding") == b"chunked":
             body, received = _chunked(rest)
         else:
-            size = 0 if to_head or status == b"100" else int(dict(headers).get(b"content-length", 0))
+            size = _size(int(status), dict(headers), to_head, len(rest))
             body, received = rest[:size], rest[size:]
             assert len(body) == size
         found.append(Answer(int(status), headers, body))
     return found
+
+
+def _size(status: int, headers: dict[bytes, bytes], to_head: bool, rest: int) -> int:
+    """Without a length a body ends with the connection (RFC 9112, section 6.3)."""
+    if to_head or status in (100, 204, 304):
+        return 0
+    return int(headers.get(b"content-length", rest))
 
 
 def _chunked(rest: bytes) -> tuple[bytes, bytes]:
