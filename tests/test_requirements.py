@@ -57,7 +57,8 @@ def test_tests_run_with_what_is_deployed() -> None:
 
 @pytest.mark.parametrize("file", ["Dockerfile", "scripts/environment.sh"])
 def test_whatever_installs_them_asks_for_hashes(file: str) -> None:
-    installs = [line for line in text_of(file).splitlines() if re.search(r'pip install\b.* -r |install_requirements "', line)]
+    install = re.compile(r'pip install\b.* -r |install_requirements "')
+    installs = [line for line in text_of(file).splitlines() if install.search(line)]
 
     assert installs
     assert [line for line in installs if "--require-hashes" not in line] == []

@@ -18,6 +18,7 @@ from database import Database, DatabaseError, DatabaseUnavailable, Engine
 from settings import Settings
 from tests.conftest import Rows, database_name
 from tests.database.conftest import BACKEND, FOREVER, Connect, Run, ask, query, recover, write
+from tests.faults.load import until
 from tests.proxy import Proxy
 from tests.tokens import SECRET
 
@@ -213,9 +214,10 @@ def test_an_in_memory_database_keeps_its_rows(run: Run, connect: Connect, url: s
 
 
 @pytest.mark.parametrize("closed", [False, True], ids=["never-closed", "closed"])
-def test_nothing_is_kept_of_a_database_that_is_no_more(database_url: str, closed: bool) -> None:
+def test_nothing_is_kept_of_a_database_that_is_no_more(run: Run, database_url: str, closed: bool) -> None:
     """As with a `TestClient` without a lifespan, which makes an event loop for each request and closes nothing."""
-    threads, files = threading.active_count(), len(os.listdir("/proc/self/fd"))
+    before = set(threading.enumerate())
+    files = len(os.listdir("/proc/self/fd"))
     kept = []
     for _ in range(5):
         settings = Settings(secret=SECRET, database_url=database_url)
@@ -229,8 +231,7 @@ def test_nothing_is_kept_of_a_database_that_is_no_more(database_url: str, closed
     gc.collect()
 
     assert [reference() for reference in kept] == [None] * 5
-    while threading.active_count() > threads:
-        pass
+    run(until(lambda: not [each for each in threading.enumerate() if each not in before and "sqlite" in each.name]))
     assert len(os.listdir("/proc/self/fd")) <= files
 
 
