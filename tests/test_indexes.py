@@ -1,48 +1,113 @@
-"""What PostgreSQL's planner makes of the indexes."""
+"""What the planners make of the indexes."""
 
+import asyncio
+import sqlite3
+from collections.abc import Mapping
+from contextlib import closing
+from pathlib import Path
 from typing import Any
 
+import psycopg2
 import pytest
-from sqlalchemy import event, text
-from sqlmodel import Session
+from sqlalchemy import Dialect, Executable
+from sqlalchemy.dialects.postgresql.psycopg2 import PGDialect_psycopg2
+from sqlalchemy.dialects.sqlite.pysqlite import SQLiteDialect_pysqlite
 
 import store
-from database import Database
-from paging import Position, Status
+from database import Caller, Database
+from layout import prepare
+from paging import Position, Sort, Status
 from settings import Settings
-from tables import create_tables
+from tests.servers import Postgres
+from tests.tokens import SECRET
+
+FILL = """
+INSERT INTO users (id) SELECT n::text FROM generate_series(1, 10) n;
+INSERT INTO tasks (user_id, title, completed, due_date, created_at, updated_at)
+    SELECT (n % 10 + 1)::text, md5(n::text), n % 7 = 0, CASE WHEN n % 2 = 0 THEN date '2026-01-01' + n % 365 END,
+        now() - n * interval '1 s', now()
+    FROM generate_series(1, 40000) n;
+ANALYZE;
+"""
+INDEXES = {
+    "created": {"all": "created_at", "pending": "completed", "completed": "completed"},
+    "title": dict.fromkeys(["all", "pending", "completed"], "title"),
+    "due_date": dict.fromkeys(["all", "pending", "completed"], "due_date"),
+}
 
 
-@pytest.mark.parametrize("status", ["all", "pending", "completed"])
-@pytest.mark.parametrize("after", [False, True], ids=["first-page", "next-page"])
-def test_the_planner_uses_the_indexes(postgres_url: str, status: Status, after: bool) -> None:
-    """Filter, default order and keyset together: a page is read from the index in its order, without a sort."""
-    database = Database(
-        Settings(secret="x" * 32, database_url=postgres_url).database, pool_size=1, prepare=create_tables
-    )
-    with database.threads.engine.connect() as connection, Session(connection) as session:
-        create_tables(connection)
-        connection.execute(text("INSERT INTO users (id) SELECT n::text FROM generate_series(1, 100) n"))
-        connection.execute(
-            text(
-                "INSERT INTO tasks (user_id, title, completed, created_at, updated_at)"
-                " SELECT (n % 100 + 1)::text, 'Task ' || n, n % 7 = 0, now() - n * interval '1 s', now()"
-                " FROM generate_series(1, 20000) n"
-            )
-        )
-        connection.execute(text("ANALYZE"))
-        plans: list[str] = []
+class Heard(Caller):
+    """Keeps what it is asked instead of asking."""
 
-        def explain(_connection: Any, cursor: Any, statement: str, parameters: Any, *_: Any) -> None:
-            cursor.execute(f"EXPLAIN {statement}", parameters)
-            plans.append("\n".join(line for (line,) in cursor.fetchall()))
+    def __init__(self) -> None:
+        self.statement: Any = None
+        self.values: Mapping[str, Any] = {}
 
-        newest = store.list_tasks(session, "7", status, "created", 1)[0]
-        event.listen(connection, "before_cursor_execute", explain)
-        position = Position(newest.created_at, newest.id) if after else None
-        store.list_tasks(session, "7", status, "created", 20, position)
+    async def execute(self, statement: Executable, values: Mapping[str, Any] | None = None) -> Any:
+        self.statement, self.values = statement, values or {}
+        return []
+
+    def sql(self, dialect: Dialect) -> str:
+        return str(self.statement.compile(dialect=dialect))
+
+
+def heard(status: Status, sort: Sort, after: Position | None) -> Heard:
+    caller = Heard()
+    asyncio.run(store.list_tasks(caller, "7", status, sort, 20, after))
+    return caller
+
+
+def create_tables(url: str) -> None:
+    database = Database(Settings(secret=SECRET, database_url=url).database, pool_size=1, prepare=prepare)
+    asyncio.run(database.ready())
     database.close()
 
-    index = "ix_tasks_user_id_created_at" if status == "all" else "ix_tasks_user_id_completed"
-    assert f"Index Scan using {index}" in plans[0]
-    assert "Sort" not in plans[0]
+
+@pytest.fixture(scope="module")
+def filled(postgres: Postgres) -> Any:
+    """The address of a database with 4,000 tasks of each of 10 people."""
+    name = postgres.create_database()
+    create_tables(postgres.url(name))
+    postgres.execute(name, FILL)
+    yield postgres.url(name)
+    postgres.drop_database(name)
+
+
+@pytest.mark.parametrize("sort", ["created", "title", "due_date"])
+@pytest.mark.parametrize("status", ["all", "pending", "completed"])
+@pytest.mark.parametrize("after", [False, True], ids=["first-page", "next-page"])
+def test_postgresql_reads_a_page_from_an_index_in_its_order(
+    filled: str, status: Status, sort: Sort, after: bool
+) -> None:
+    """Owner, order and keyset together, without a sort."""
+    with closing(psycopg2.connect(filled)) as connection, connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT created_at, title, due_date FROM tasks WHERE user_id = '7' AND due_date IS NOT NULL LIMIT 1"
+        )
+        keys = dict(zip(INDEXES, cursor.fetchone() or (), strict=True))
+        asked = heard(status, sort, Position(keys[sort], 1) if after else None)
+        cursor.execute(f"EXPLAIN {asked.sql(PGDialect_psycopg2())}", asked.values)  # type: ignore[no-untyped-call]
+        plan = "\n".join(line for (line,) in cursor.fetchall())
+
+    assert f"Index Scan using ix_tasks_user_id_{INDEXES[sort][status]}" in plan
+    assert "Sort" not in plan
+
+
+@pytest.mark.parametrize("sort", ["created", "due_date"])
+@pytest.mark.parametrize("after", [False, True], ids=["first-page", "next-page"])
+def test_sqlite_reads_a_page_from_an_index_in_its_order(tmp_path: Path, sort: Sort, after: bool) -> None:
+    """But by title: an index on the app's own `lower` would keep every other program from writing to the table."""
+    database = Database(
+        Settings(secret=SECRET, database_url=f"sqlite:///{tmp_path}/todo.db").database, pool_size=1, prepare=prepare
+    )
+    asyncio.run(database.ready())
+    database.close()
+    asked = heard("all", sort, Position("2026-01-01", 1) if after else None)
+    sql = asked.sql(SQLiteDialect_pysqlite(paramstyle="named"))
+    with closing(sqlite3.connect(tmp_path / "todo.db")) as connection:
+        plan = "\n".join(
+            row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {sql}", {**asked.values, "param_1": 0})
+        )
+
+    assert f"USING INDEX ix_tasks_user_id_{INDEXES[sort]['all']}" in plan
+    assert "TEMP B-TREE" not in plan
