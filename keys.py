@@ -104,7 +104,7 @@ class KeySet:
             async with asyncio.timeout(self._timeout):
                 self._take(json.loads(await self._download()))
         except Exception as error:  # whatever the server does, the keys that are known go on working
-            text = "The key server %s gave no set of keys within %g seconds: %s %.200s"
+            text = "The key server %s gave no set of keys within %g seconds: %s(%.200s)"
             logger.warning(text, self._name, self._timeout, type(error).__name__, error)
             self._failed = True
             return False
