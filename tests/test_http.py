@@ -167,7 +167,7 @@ def test_a_list_that_breaks_off_cannot_pass_for_a_whole_one(
     for _ in range(3):
         ada.post("/api/tasks", json={"title": "Write"})
     monkeypatch.setattr("app.CHUNK", 1)
-    calls = iter([store.list_tasks, fail])
+    calls: Iterator[Any] = iter([store.list_tasks, fail])
     monkeypatch.setattr("store.list_tasks", lambda *arguments: next(calls)(*arguments))
     exchange = Exchange("GET", "/api/tasks", bearer(token_of("ada")))
 

@@ -65,16 +65,16 @@ class Connection:
         self.transport = Transport()
         self.protocol.connection_made(self.transport)
 
-    async def say(self, *pieces: bytes) -> list[Answer]:
-        """Send them with pauses, until the server closes, and give all answers so far."""
+    async def say(self, *pieces: bytes) -> None:
+        """Send them with pauses, until the server closes."""
         for piece in pieces:
             # An event loop tells of no empty piece; h11 would take it for the end.
             if piece and not self.transport.closed:
                 self.protocol.data_received(piece)
                 await turns()
-        return self.answers()
 
     def answers(self) -> list[Answer]:
+        """All so far, which are whole."""
         return answers(b"".join(self.transport.written))
 
     async def leave(self) -> None:
