@@ -1,6 +1,5 @@
 """What HTTP asks of every address: methods, slashes, health, and errors that say nothing of the inside."""
 
-import json
 import logging
 from collections.abc import Iterator
 from typing import Any
@@ -10,6 +9,7 @@ from starlette.applications import Starlette
 from starlette.testclient import TestClient
 from starlette.websockets import WebSocketDisconnect
 
+import store
 from app import create_app
 from settings import Settings
 from tests.asgi import Exchange
@@ -167,31 +167,14 @@ def test_a_list_that_breaks_off_cannot_pass_for_a_whole_one(
     for _ in range(3):
         ada.post("/api/tasks", json={"title": "Write"})
     monkeypatch.setattr("app.CHUNK", 1)
-    monkeypatch.setattr("app.position", fail)
+    calls: Iterator[Any] = iter([store.list_tasks, fail])
+    monkeypatch.setattr("store.list_tasks", lambda *arguments: next(calls)(*arguments))
     exchange = Exchange("GET", "/api/tasks", bearer(token_of("ada")))
 
     with pytest.raises(RuntimeError, match="in the inside"):
         exchange.run(app)
 
     assert [message.get("more_body") for message in exchange.sent] == [None, True]
-
-
-@pytest.mark.parametrize(("version", "pieces"), [("1.0", 1), ("1.1", 3), ("2", 3)])
-def test_a_long_list_has_a_length_for_http_1_0(
-    app: Starlette, ada: TestClient, monkeypatch: pytest.MonkeyPatch, version: str, pieces: int
-) -> None:
-    """Which knows no chunks."""
-    tasks = [ada.post("/api/tasks", json={"title": "Write"}).json() for _ in range(4)]
-    monkeypatch.setattr("app.CHUNK", 2)
-    exchange = Exchange("GET", "/api/tasks", bearer(token_of("ada")))
-    exchange.scope["http_version"] = version
-
-    start, *bodies = exchange.run(app)
-
-    body = b"".join(message["body"] for message in bodies)
-    assert len([message for message in bodies if message["body"]]) == pieces
-    assert ((b"content-length", b"%d" % len(body)) in start["headers"]) == (pieces == 1)
-    assert json.loads(body) == tasks[::-1]
 
 
 @pytest.mark.parametrize(("method", "path", "_function"), ENDPOINTS)

@@ -16,6 +16,7 @@ from uvicorn.server import ServerState
 from app import create_app
 from http1 import MAXIMUM_HEAD, NO_HTTP, TOO_LARGE, BoundedHttp, JoinedWrites
 from settings import Settings
+from tests.attacks.standin import Transport
 from tests.attacks.wire import answers as answers_in
 from tests.attacks.wire import talk as talk_to
 from tests.processes import answers
@@ -103,33 +104,6 @@ def test_a_body_is_no_head(talk: Talk) -> None:
     """One in many pieces is read to its end, as far as this goes; the app has its own limit."""
     body = b"GET /health HTTP/1.1\r\nHost: x\r\nContent-Length: 5000000\r\n\r\n" + b"x" * 5_000_000
     assert talk(body + health()).count(b"HTTP/1.1 200 ") == 2
-
-
-class Transport:
-    """Keeps what it is asked to write, a piece each time, until somebody closes it."""
-
-    def __init__(self) -> None:
-        self.written: list[bytes] = []
-        self.closed = False
-
-    def write(self, data: bytes) -> None:
-        assert not self.closed
-        self.written.append(data)
-
-    def close(self) -> None:
-        self.closed = True
-
-    def is_closing(self) -> bool:
-        return self.closed
-
-    def get_extra_info(self, _: str) -> None:
-        return None
-
-    def pause_reading(self) -> None:
-        """What comes all the same is taken."""
-
-    def resume_reading(self) -> None:
-        pass
 
 
 def written(steps: list[Any]) -> list[bytes]:

@@ -35,6 +35,10 @@ def name_of(game: bytes) -> str:
     return ascii(game[:60])[2:-1]
 
 
+# The app answers 400 to these bodies, which end before the request behind them, of which the rest is garbage then.
+SHORTER = ("length one too many", "no length")
+
+
 @pytest.mark.parametrize("name", SMUGGLING)
 def test_a_request_within_another_is_not_served(attacked: Live, name: str) -> None:
     """Of what a proxy may take for one request, at most one is answered, and nothing comes of the other."""
@@ -43,7 +47,7 @@ def test_a_request_within_another_is_not_served(attacked: Live, name: str) -> No
 
     found = play(attacked, build(argument, filled(attacked, SMUGGLED)))
 
-    assert [answer.status for answer in found] == [400]
+    assert [answer.status for answer in found] == [400] * (1 + (name in SHORTER))
     assert b"smuggled" not in [answer.header(b"x-request-id") for answer in found]
     assert tasks(attacked) == before
 
@@ -100,12 +104,15 @@ def test_other_headers_change_nothing(attacked: Live, header: bytes) -> None:
 
 
 def test_a_trailer_makes_nobody_somebody_else(attacked: Live) -> None:
-    """The server takes trailers for headers, so that there are two tokens now."""
+    """Nor does it make two tokens."""
     chunks = b"d\r\n" + BODY + b"\r\n0\r\n" + attacked.authorization("eve").encode() + b"\r\n\r\n"
+    before = attacked.call("eve", "GET", "/api/tasks")[0].body
 
     (answer,) = play(attacked, post(b"Connection: close\r\nTransfer-Encoding: chunked", chunks))
 
-    assert answer.status == 401
+    assert answer.status == 201
+    assert attacked.call(MALLORY, "GET", str(answer.header(b"location"), "ascii"))[0].body == answer.body
+    assert attacked.call("eve", "GET", "/api/tasks")[0].body == before
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT"])
