@@ -20,8 +20,8 @@ CREATE_TABLES_TIMEOUT = 3000
 # Milliseconds. Whoever waits for a table that somebody writes to keeps all other writers waiting.
 LOCK_TIMEOUT = 500
 
-# What the app does without where another program, such as Better Auth, keeps its users in this table.
-OPTIONAL = {"users.created_at"}
+# What the app does without where another program, such as Better Auth, adds the users.
+ONLY_INSERTED = {"users.created_at"}
 # By these columns of its core schema, as it names them by itself and in snake case.
 # https://www.better-auth.com/docs/concepts/database#core-schema
 OF_BETTER_AUTH = {"emailverified", "email_verified"}
@@ -118,9 +118,8 @@ async def _inspect(engine: Engine, deadline: float) -> list[Found]:
     statement = _SQLITE if _is_sqlite(engine) else _POSTGRESQL
     found = [Found(*row) for row in await engine.execute(statement, {}, "", deadline)]
     for table in (USERS, TASKS):
-        faults = list(_faults(table, {row.name: row for row in found if row.table == table.name}, engine.dialect))
-        if faults:
-            raise NotPrepared(f"{faults[0]}; {HINT}")
+        if fault := next(_faults(table, found, engine.dialect), None):
+            raise NotPrepared(f"{fault}; {HINT}")
     return found
 
 
@@ -163,19 +162,20 @@ async def _create(engine: Engine, deadline: float) -> None:
         raise NotPrepared(f"tables are missing and cannot be created: {error}{what_to_do}") from None
 
 
-def _faults(table: Table, found: dict[str, Found], dialect: Dialect) -> Iterator[str]:
+def _faults(table: Table, found: Iterable[Found], dialect: Dialect) -> Iterator[str]:
     """Why statements of ours would fail on this table, unless it is not there at all."""
-    for wanted in table.columns if found else ():
-        name, row = f"{table.name}.{wanted.name}", found.get(wanted.name)
+    rows = {row.name: row for row in found if row.table == table.name}
+    inserts = table is TASKS or _owns_users(found)
+    for wanted in table.columns if rows else ():
+        name, row = f"{table.name}.{wanted.name}", rows.get(wanted.name)
         if row is None:
-            if name not in OPTIONAL:
+            if inserts or name not in ONLY_INSERTED:
                 yield f"the table {table.name} has no column {wanted.name}"
         elif not re.fullmatch(TYPES[dialect.name][type(wanted.type).__name__], row.type):
             yield f"the column {name} is {row.type}, where {wanted.type.compile(dialect=dialect).lower()} is needed"
-    # Nobody but the owner of the table adds users.
-    for row in found.values() if table is TASKS else ():
-        if _refuses_ours(table, row):
-            yield f"the column tasks.{row.name} has to be filled, which this app does not do"
+    for row in rows.values():
+        if inserts and _refuses_ours(table, row):
+            yield f"the column {table.name}.{row.name} has to be filled, which this app does not do"
 
 
 def _refuses_ours(table: Table, row: Found) -> bool:
