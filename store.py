@@ -5,6 +5,7 @@ of them constrains `user_id`: a task is reachable only through its owner.
 """
 
 from collections.abc import Mapping
+from contextlib import suppress
 from functools import cache
 from typing import Any
 
@@ -20,7 +21,7 @@ USER_ATTEMPTS = 5
 
 
 class NoSuchAccount(Exception):
-    """Nobody has this id in a table of users that another program keeps, or nobody could have it."""
+    """Nobody has this id in a table of users that another program keeps."""
 
 
 _user, _task = USERS.c, TASKS.c
@@ -58,16 +59,14 @@ _UPDATE_USER = (
 async def ensure_user(database: Caller, user_id: str, email: str | None, name: str | None) -> None:
     """Make the row of this user what their token says, as far as the database can hold it.
 
-    One statement when it is so already, up to three otherwise. Raises `NoSuchAccount`.
+    One statement when it is so already, up to three otherwise. Raises `NoSuchAccount`, or `Conflict` or `InvalidData`
+    when the database cannot hold the row at all.
     """
-    # Without duplicates, and in this order.
-    for profile in dict.fromkeys([(email, name), (email, None), (None, name), (None, None)]):
-        try:
+    for profile in ((email, name), (email, None), (None, name)):
+        # Too long for a column, or with characters that the encoding of the database lacks.
+        with suppress(InvalidData):
             return await _ensure_user(database, user_id, *profile)
-        except InvalidData:
-            # Too long for a column, or with characters that its encoding lacks.
-            continue
-    raise NoSuchAccount
+    await _ensure_user(database, user_id, None, None)
 
 
 async def _ensure_user(database: Caller, user_id: str, email: str | None, name: str | None) -> None:

@@ -9,7 +9,7 @@ from database.errors import DatabaseUnavailable, NotPrepared
 
 # Seconds. After a failed change of the tables the next attempt waits for so long, then for twice as long.
 FIRST_PAUSE = 0.5
-LONGEST_PAUSE = 30.0
+LONGEST_PAUSE = 10.0
 
 
 class Preparation:
@@ -34,7 +34,8 @@ class Preparation:
         attempt = self._attempt
         if attempt is None or attempt.done() or attempt.get_loop() is not loop:
             if self._failure is not None and time.monotonic() < self._pause_ends:
-                raise self._failure
+                # A new one: an exception that is raised again keeps the frames of everybody who raised it.
+                raise NotPrepared(*self._failure.args)
             attempt = self._attempt = loop.create_task(self._try())
             # All who wait for it may have been cancelled.
             attempt.add_done_callback(lambda ended: ended.cancelled() or ended.exception())
