@@ -94,8 +94,8 @@ class KeySet:
 
     async def _read(self) -> bool:
         """Fetch the set once `interval` allows it; whether that succeeded."""
-        pause = self._begun_at + self._interval - time.monotonic()
-        if pause > 0:
+        # Another event loop may have begun one meanwhile.
+        while (pause := self._begun_at + self._interval - time.monotonic()) > 0:
             if self._failed:
                 return False
             await asyncio.sleep(pause)

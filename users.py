@@ -15,9 +15,9 @@ REMEMBERED_USERS = 10_000
 
 
 class UserRows:
-    """Ensures that a caller has a row, with one query at a process's first sight of (id, email, name).
+    """Ensures that a caller has a row, with one query when a process first sees this id, email and name.
 
-    Of several tokens of one person, the one issued last describes them.
+    Of several tokens of one person that a process sees, the one issued last describes them.
     """
 
     def __init__(self) -> None:

@@ -13,10 +13,11 @@ LONGEST_PAUSE = 10.0
 
 
 class Preparation:
-    """Not prepared, being prepared, or `done`. There is a `result` from the first success on.
+    """Not prepared, being prepared, or `done`. `result` is set by the first success, and kept.
 
-    An attempt takes one connection and ends with the deadline. After one that failed to change the tables, for instance
-    because somebody else holds a lock on them, there is a pause: whoever waits for that lock keeps others waiting.
+    An attempt takes one connection and ends with the deadline. After one that found tables of another layout, or
+    failed to create them, for instance because somebody else holds a lock, there is a pause: whoever waits for a lock
+    keeps others waiting.
     """
 
     def __init__(self, prepare: Callable[[float], Awaitable[Any]], deadline: float) -> None:
@@ -39,7 +40,11 @@ class Preparation:
             attempt = self._attempt = loop.create_task(self._try())
             # All who wait for it may have been cancelled.
             attempt.add_done_callback(lambda ended: ended.cancelled() or ended.exception())
-        await asyncio.shield(attempt)
+        try:
+            await asyncio.shield(attempt)
+        except DatabaseUnavailable as error:
+            # One for each caller: the traceback of a shared one would grow with each of them.
+            raise type(error)(*error.args) from None
 
     def forget(self) -> None:
         self.done = False

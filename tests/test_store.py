@@ -173,25 +173,14 @@ def test_a_user_whom_the_table_keeps_refusing_is_an_error(
 
 
 @pytest.mark.parametrize(
-    ("email", "name", "rows"),
-    [
-        ("new@example.com", "Ada L.", [("ada", "new@example.com", "Ada L."), ("bob", "bob@example.com", "Bob")]),
-        # What the table refuses leaves the row as it is.
-        ("new@example.com", None, [("ada", "ada@example.com", "Ada"), ("bob", "bob@example.com", "Bob")]),
-        (None, "Ada L.", [("ada", "ada@example.com", "Ada"), ("bob", "bob@example.com", "Bob")]),
-        ("bob@example.com", "Ada", [("ada", "ada@example.com", "Ada"), ("bob", "bob@example.com", "Bob")]),
-    ],
-    ids=["new", "nameless", "without-email", "email-of-another"],
+    ("email", "name"),
+    [("old@example.com", "Ada L."), ("new@example.com", None), (None, "Ada L."), ("bob@example.com", "Ada")],
+    ids=["other", "nameless", "without-email", "email-of-another"],
 )
-def test_an_existing_row_of_better_auth_is_never_inserted_again(
-    run: Run,
-    postgres: Postgres,
-    postgres_url: str,
-    email: str | None,
-    name: str | None,
-    rows: list[tuple[str, str, str]],
+def test_an_account_of_better_auth_is_left_as_it_is(
+    run: Run, postgres: Postgres, postgres_url: str, email: str | None, name: str | None
 ) -> None:
-    """In a table that Better Auth made, columns without a default would refuse our insert."""
+    """Better Auth changes it; a token may be older than its last change."""
     database_of_better_auth = database_name(postgres_url)
     postgres.execute(
         database_of_better_auth,
@@ -208,7 +197,10 @@ def test_an_existing_row_of_better_auth_is_never_inserted_again(
     run(store.ensure_user(database.caller("ada"), "ada", email, name))
     database.close()
 
-    assert postgres.execute(database_of_better_auth, "SELECT id, email, name FROM users ORDER BY id") == rows
+    assert postgres.execute(database_of_better_auth, "SELECT id, email, name FROM users ORDER BY id") == [
+        ("ada", "ada@example.com", "Ada"),
+        ("bob", "bob@example.com", "Bob"),
+    ]
 
 
 def test_better_auth_can_insert_into_our_table(run: Run, caller: Caller, rows: Rows) -> None:
