@@ -2,7 +2,9 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Iterator
+import math
+from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
@@ -57,11 +59,45 @@ def config(app: ASGIApp) -> uvicorn.Config:
     return uvicorn.Config(app, ws="none", log_config=None, h11_max_incomplete_event_size=MAXIMUM_HEAD)
 
 
+class Clock:
+    """The running event loop, but for its timers, which are due when the test says so."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._timers: list[Timer] = []
+        self.now = 0.0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._loop, name)
+
+    def call_later(self, delay: float, callback: Callable[[], object]) -> "Timer":
+        self._timers.append(Timer(self.now + delay, callback))
+        return self._timers[-1]
+
+    async def pass_a_second(self) -> None:
+        self.now += 1
+        due = [timer for timer in self._timers if timer.when <= self.now]
+        self._timers = [timer for timer in self._timers if timer not in due]
+        for timer in due:
+            timer.callback()
+        await turns()
+
+
+@dataclass
+class Timer:
+    when: float
+    callback: Callable[[], object]
+
+    def cancel(self) -> None:
+        self.when = math.inf
+
+
 class Connection:
     """A client's connection to a protocol, in the running event loop."""
 
     def __init__(self, http: type[Any], app: ASGIApp) -> None:
-        self.protocol = http(config(app), ServerState(), {})
+        self.clock = Clock()
+        self.protocol = http(config(app), ServerState(), {}, self.clock)
         self.transport = Transport()
         self.protocol.connection_made(self.transport)
 
