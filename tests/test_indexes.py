@@ -1,15 +1,15 @@
-"""What the planners make of the indexes."""
+"""What the planners make of the indexes: a page is read from one of them in its order, without a sort."""
 
 import asyncio
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import psycopg2
 import pytest
-from sqlalchemy import Dialect, Executable
+from sqlalchemy import Executable
 from sqlalchemy.dialects.postgresql.psycopg2 import PGDialect_psycopg2
 from sqlalchemy.dialects.sqlite.pysqlite import SQLiteDialect_pysqlite
 
@@ -21,93 +21,128 @@ from settings import Settings
 from tests.servers import Postgres
 from tests.tokens import SECRET
 
-FILL = """
-INSERT INTO users (id) SELECT n::text FROM generate_series(1, 10) n;
-INSERT INTO tasks (user_id, title, completed, due_date, created_at, updated_at)
-    SELECT (n % 10 + 1)::text, md5(n::text), n % 7 = 0, CASE WHEN n % 2 = 0 THEN date '2026-01-01' + n % 365 END,
-        now() - n * interval '1 s', now()
-    FROM generate_series(1, 40000) n;
-ANALYZE;
-"""
-INDEXES = {
-    "created": {"all": "created_at", "pending": "completed", "completed": "completed"},
-    "title": dict.fromkeys(["all", "pending", "completed"], "title"),
-    "due_date": dict.fromkeys(["all", "pending", "completed"], "due_date"),
-}
+STATUSES: list[Status] = ["all", "pending", "completed"]
+KEYS = {"created": "created_at", "title": "title", "due_date": "due_date"}
+OWNER = "7"
+PAGE = 20
+
+Plan = Callable[[Status, Sort, Position | None], str]
 
 
-class Heard(Caller):
-    """Keeps what it is asked instead of asking."""
+class Explaining(Caller):
+    """Has each statement planned and not run."""
 
-    def __init__(self) -> None:
-        self.statement: Any = None
-        self.values: Mapping[str, Any] = {}
+    def __init__(self, database: Database, explain: Callable[[Executable, Mapping[str, Any]], str]) -> None:
+        super().__init__(database, OWNER)
+        self.explain = explain
 
     async def execute(self, statement: Executable, values: Mapping[str, Any] | None = None) -> Any:
-        self.statement, self.values = statement, values or {}
-        return []
-
-    def sql(self, dialect: Dialect) -> str:
-        return str(self.statement.compile(dialect=dialect))
+        return self.explain(statement, values or {})
 
 
-def heard(status: Status, sort: Sort, after: Position | None) -> Heard:
-    caller = Heard()
-    asyncio.run(store.list_tasks(caller, "7", status, sort, 20, after))
-    return caller
-
-
-def create_tables(url: str) -> None:
+def open_database(url: str) -> Database:
     database = Database(Settings(secret=SECRET, database_url=url).database, pool_size=1, prepare=prepare)
     asyncio.run(database.ready())
-    database.close()
+    return database
 
 
 @pytest.fixture(scope="module")
-def filled(postgres: Postgres) -> Any:
-    """The address of a database with 4,000 tasks of each of 10 people."""
+def on_postgresql(postgres: Postgres) -> Iterator[tuple[Database, Plan]]:
+    """10,000 tasks of one person and as many of 99 others, every second one dated."""
     name = postgres.create_database()
-    create_tables(postgres.url(name))
-    postgres.execute(name, FILL)
-    yield postgres.url(name)
+    database = open_database(postgres.url(name))
+    postgres.execute(name, "INSERT INTO users (id) SELECT n::text FROM generate_series(1, 100) n")
+    postgres.execute(
+        name,
+        "INSERT INTO tasks (user_id, title, completed, due_date, created_at, updated_at)"
+        f" SELECT CASE WHEN n % 2 = 0 THEN '{OWNER}' ELSE (n % 100 + 1)::text END, 'Task ' || n, n % 7 = 0,"
+        " CASE WHEN n / 2 % 2 = 0 THEN now() + n % 1000 * interval '1 day' END,"
+        " now() - n * interval '1 s', now() FROM generate_series(1, 20000) n",
+    )
+    postgres.execute(name, "ANALYZE")
+    dialect = PGDialect_psycopg2()  # type: ignore[no-untyped-call]
+
+    def explain(statement: Executable, values: Mapping[str, Any]) -> str:
+        compiled = statement.compile(dialect=dialect)  # type: ignore[attr-defined]
+        with closing(psycopg2.connect(postgres.url(name))) as connection, connection.cursor() as cursor:
+            cursor.execute(f"EXPLAIN {compiled}", {**compiled.params, **values})
+            return "\n".join(line for (line,) in cursor.fetchall())
+
+    yield database, planner(database, explain)
+    database.close()
     postgres.drop_database(name)
 
 
-@pytest.mark.parametrize("sort", ["created", "title", "due_date"])
-@pytest.mark.parametrize("status", ["all", "pending", "completed"])
-@pytest.mark.parametrize("after", [False, True], ids=["first-page", "next-page"])
-def test_postgresql_reads_a_page_from_an_index_in_its_order(
-    filled: str, status: Status, sort: Sort, after: bool
-) -> None:
-    """Owner, order and keyset together, without a sort."""
-    with closing(psycopg2.connect(filled)) as connection, connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT created_at, title, due_date FROM tasks WHERE user_id = '7' AND due_date IS NOT NULL LIMIT 1"
-        )
-        keys = dict(zip(INDEXES, cursor.fetchone() or (), strict=True))
-        asked = heard(status, sort, Position(keys[sort], 1) if after else None)
-        cursor.execute(f"EXPLAIN {asked.sql(PGDialect_psycopg2())}", asked.values)  # type: ignore[no-untyped-call]
-        plan = "\n".join(line for (line,) in cursor.fetchall())
+@pytest.fixture(scope="module")
+def on_sqlite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Database, Plan]]:
+    """200 tasks of one person, every second one dated."""
+    path: Path = tmp_path_factory.mktemp("indexes") / "todo.db"
+    database = open_database(f"sqlite:///{path}")
+    dialect = SQLiteDialect_pysqlite(paramstyle="named")
+    with closing(sqlite3.connect(path)) as connection:
+        connection.create_function("lower", 1, str.lower, deterministic=True)
+        connection.create_collation("C", lambda left, right: (left > right) - (left < right))
+        insert = "INSERT INTO tasks (user_id, title, completed, due_date, created_at, updated_at) VALUES"
+        connection.execute(f"INSERT INTO users (id) VALUES ({OWNER})")
+        for number in range(200):
+            due, created = ("'2026-01-31'" if number % 2 else "NULL"), f"'2026-01-31 00:00:00.{number:06}'"
+            connection.execute(f"{insert} ({OWNER}, 'Task', {number % 7 == 0}, {due}, {created}, {created})")
+        connection.commit()
 
-    assert f"Index Scan using ix_tasks_user_id_{INDEXES[sort][status]}" in plan
-    assert "Sort" not in plan
+        def explain(statement: Executable, values: Mapping[str, Any]) -> str:
+            compiled = statement.compile(dialect=dialect)  # type: ignore[attr-defined]
+            plan = f"EXPLAIN QUERY PLAN {compiled}"
+            complete = {name: str(value) for name, value in {**compiled.params, **values}.items()}
+            return "\n".join(line for *_, line in connection.execute(plan, complete))
 
-
-@pytest.mark.parametrize("sort", ["created", "due_date"])
-@pytest.mark.parametrize("after", [False, True], ids=["first-page", "next-page"])
-def test_sqlite_reads_a_page_from_an_index_in_its_order(tmp_path: Path, sort: Sort, after: bool) -> None:
-    """But by title: an index on the app's own `lower` would keep every other program from writing to the table."""
-    database = Database(
-        Settings(secret=SECRET, database_url=f"sqlite:///{tmp_path}/todo.db").database, pool_size=1, prepare=prepare
-    )
-    asyncio.run(database.ready())
+        yield database, planner(database, explain)
     database.close()
-    asked = heard("all", sort, Position("2026-01-01", 1) if after else None)
-    sql = asked.sql(SQLiteDialect_pysqlite(paramstyle="named"))
-    with closing(sqlite3.connect(tmp_path / "todo.db")) as connection:
-        plan = "\n".join(
-            row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {sql}", {**asked.values, "param_1": 0})
-        )
 
-    assert f"USING INDEX ix_tasks_user_id_{INDEXES[sort]['all']}" in plan
-    assert "TEMP B-TREE" not in plan
+
+def planner(database: Database, explain: Callable[[Executable, Mapping[str, Any]], str]) -> Plan:
+    def plan(status: Status, sort: Sort, after: Position | None) -> str:
+        caller = Explaining(database, explain)
+        return str(asyncio.run(store.list_tasks(caller, OWNER, status, sort, PAGE, after)))
+
+    return plan
+
+
+def positions(database: Database, sort: Sort) -> list[Position | None]:
+    """None, a task in the first quarter and one in the last: by due date, that one is undated."""
+    rows = asyncio.run(store.list_tasks(database.caller(OWNER), OWNER, "all", sort, 10_000))
+    chosen = rows[len(rows) // 4], rows[-len(rows) // 4]
+    return [None, *(Position(getattr(row, KEYS[sort]), row.id) for row in chosen)]
+
+
+@pytest.mark.parametrize("page", [0, 1, 2], ids=["first-page", "next-page", "late-page"])
+@pytest.mark.parametrize("status", STATUSES)
+@pytest.mark.parametrize("sort", ["created", "title", "due_date"])
+def test_postgresql_reads_each_page_from_the_index_of_its_order(
+    on_postgresql: tuple[Database, Plan], sort: Sort, status: Status, page: int
+) -> None:
+    """Owner, order, keyset and, by creation, the filter together."""
+    database, plan = on_postgresql
+    by_status = sort == "created" and status != "all"
+    index = "ix_tasks_user_id_completed" if by_status else f"ix_tasks_user_id_{KEYS[sort]}"
+
+    lines = plan(status, sort, positions(database, sort)[page])
+
+    assert f"Index Scan using {index}" in lines
+    assert "Sort" not in lines
+
+
+@pytest.mark.parametrize("page", [0, 1, 2], ids=["first-page", "next-page", "late-page"])
+@pytest.mark.parametrize("status", STATUSES)
+@pytest.mark.parametrize("sort", ["created", "due_date"])
+def test_sqlite_reads_each_page_from_the_index_of_its_order(
+    on_sqlite: tuple[Database, Plan], sort: Sort, status: Status, page: int
+) -> None:
+    """Titles it sorts itself: `lower` is the app's, and no other program could write to a table with that index."""
+    database, plan = on_sqlite
+    by_status = sort == "created" and status != "all"
+    index = "ix_tasks_user_id_completed" if by_status else f"ix_tasks_user_id_{KEYS[sort]}"
+
+    lines = plan(status, sort, positions(database, sort)[page])
+
+    assert f"USING INDEX {index}" in lines
+    assert "TEMP B-TREE" not in lines
