@@ -111,7 +111,7 @@ def test_a_trailer_makes_nobody_somebody_else(attacked: Live) -> None:
     (answer,) = play(attacked, post(b"Connection: close\r\nTransfer-Encoding: chunked", chunks))
 
     assert answer.status == 201
-    assert attacked.call(MALLORY, "GET", str(answer.header(b"location") or b"", "ascii"))[0].body == answer.body
+    assert attacked.call(MALLORY, "GET", (answer.header(b"location") or b"").decode())[0].body == answer.body
     assert attacked.call("eve", "GET", "/api/tasks")[0].body == before
 
 

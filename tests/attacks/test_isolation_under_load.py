@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from tests.attacks.live import Live, live
-from tests.attacks.wire import Answer, answers, request
+from tests.attacks.wire import Answer, answers, read_one, request
 from tests.servers import Postgres
 
 PEOPLE, HOARDERS, CONNECTIONS, POOL = 200, 4, 24, 3
@@ -69,19 +69,6 @@ class Crowd:
     def ask(self, person: str, method: str, target: str, body: Any = None) -> bytes:
         content = b"" if body is None else json.dumps(body).encode()
         return request(method, target, self.attacked.authorization(person), body=content, close=False)
-
-
-async def read_one(reader: asyncio.StreamReader) -> bytes:
-    head = await reader.readuntil(b"\r\n\r\n")
-    length = re.search(rb"content-length: (\d+)", head)
-    if length:
-        return head + await reader.readexactly(int(length[1]))
-    body = b""
-    while b"transfer-encoding: chunked" in head and not body.endswith(b"0\r\n\r\n"):
-        body += await reader.readuntil(b"\r\n")
-        size = int(body.rsplit(b"\r\n", 2)[-2], 16)
-        body += await reader.readexactly(size + 2)
-    return head + body
 
 
 class Person:

@@ -1,5 +1,7 @@
 """HTTP/1.1 as bytes on a socket, where every other client is too polite to lie."""
 
+import asyncio
+import re
 import socket
 from contextlib import closing, suppress
 from typing import NamedTuple
@@ -77,6 +79,20 @@ def _chunked(rest: bytes) -> tuple[bytes, bytes]:
         body, rest = body + rest[:length], rest[length + 2 :]
         if not length:
             return body, rest
+
+
+async def read_one(reader: asyncio.StreamReader) -> bytes:
+    """The bytes of the next answer, which has a length or chunks."""
+    head = await reader.readuntil(b"\r\n\r\n")
+    length = re.search(rb"(?i)content-length: (\d+)", head)
+    if length:
+        return head + await reader.readexactly(int(length[1]))
+    body = b""
+    while b"transfer-encoding: chunked" in head.lower() and not body.endswith(b"0\r\n\r\n"):
+        body += await reader.readuntil(b"\r\n")
+        size = int(body.rsplit(b"\r\n", 2)[-2], 16)
+        body += await reader.readexactly(size + 2)
+    return head + body
 
 
 def request(method: str, target: str, *headers: str, body: bytes = b"", close: bool = True) -> bytes:
