@@ -39,8 +39,8 @@ class KeySet:
        background.
     2. An unknown key waits for a set whose fetch began after the question, so that nobody is refused by a set that may
        be older than the key. All who wait in one event loop share that fetch.
-    3. Two fetches begin at least `interval` seconds apart. Strangers who invent keys cause one fetch each `interval`,
-       and whatever they do, a new key is known after `interval` and the time of two answers.
+    3. Two fetches of one event loop begin at least `interval` seconds apart. Strangers who invent keys cause one fetch
+       each `interval`, and whatever they do, a new key is known after `interval` and the time of two answers.
     4. Within `interval` of a fetch that failed, an unknown key is a `KeyServerUnavailable` at once.
 
     Several event loops may use it, one after the other or in threads: none waits for the fetch of another.
@@ -94,8 +94,8 @@ class KeySet:
 
     async def _read(self) -> bool:
         """Fetch the set once `interval` allows it; whether that succeeded."""
-        # Another event loop may have begun one meanwhile.
-        while (pause := self._begun_at + self._interval - time.monotonic()) > 0:
+        pause = self._begun_at + self._interval - time.monotonic()
+        if pause > 0:
             if self._failed:
                 return False
             await asyncio.sleep(pause)

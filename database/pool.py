@@ -103,8 +103,11 @@ class Pool:
             return await self._log_in(last)
         except DatabaseUnavailable as error:
             server = f"{last.get('host', 'a local socket')}, port {last.get('port', 5432)}"
+            # In some cases, libpq has named it.
             named = "connection to server" in str(error)
-            raise DatabaseUnavailable(str(error) if named else f"connection to {server} failed: {error}") from None
+            raise DatabaseUnavailable(
+                str(error) if named else f"connection to server at {server} failed: {error}"
+            ) from None
 
     async def _log_in(self, options: Mapping[str, Any]) -> Connection:
         if self._check_client:
