@@ -35,6 +35,7 @@ MESSAGES = {
     "greater_than_equal": "must be at least {ge}",
     "less_than_equal": "must be at most {le}",
     "value_error": "{error}",
+    "int_parsing_size": "is too large",
     "model_type": "must be a JSON object",
 }
 

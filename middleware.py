@@ -11,6 +11,7 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from database import DatabaseUnavailable
 from errors import error_response
 
 access = logging.getLogger("todo.access")
@@ -161,7 +162,11 @@ class Shield:
         except ClientDisconnect:
             # Nobody is left to be answered.
             return
-        except Exception:
+        except Exception as error:
+            if started and isinstance(error.__cause__, DatabaseUnavailable):
+                # The server cuts off an answer that is not complete.
+                logger.warning("Broke off the answer to request_id=%s: %s", scope["request_id"], error.__cause__)
+                return
             if started:
                 # The server logs it, and cuts the answer off, so that it cannot pass for a whole one.
                 raise

@@ -80,8 +80,8 @@ class Connection:
         Cancelled, it leaves the statement under way; `finish` waits for its end. Raises what `of_postgresql` makes of
         the driver's errors.
         """
-        cursor = self._connection.cursor()
         try:
+            cursor = self._connection.cursor()
             cursor.execute(sql, values)
         except psycopg2.Error as error:
             raise of_postgresql(error) from None

@@ -60,7 +60,7 @@ def _postgresql_class(error: psycopg2.Error, code: str) -> type[Exception]:
     if isinstance(error, psycopg2.OperationalError | psycopg2.InterfaceError) or code in (READ_ONLY, NOT_ALLOWED):
         return DatabaseUnavailable
     # A connection that ends in the middle of an answer has no code at all.
-    return DatabaseError if code else DatabaseUnavailable
+    return DatabaseError if code or isinstance(error, psycopg2.ProgrammingError) else DatabaseUnavailable
 
 
 def of_sqlite(error: sqlite3.Error) -> Exception:

@@ -39,10 +39,9 @@ class Place:
             self.connection = await self.pool.connect()
         return self.connection
 
-    def give_up(self) -> None:
+    def give_up(self, connection: Connection) -> None:
         """Close the connection, on which no answer comes, and those that the network may have forgotten like it."""
-        if self.connection is not None:
-            self.connection.close()
+        connection.close()
         self.pool.close_forgotten()
 
 
@@ -77,7 +76,7 @@ class Pool:
         if connection is None or connection.settled or connection.closed:
             self._take_back(place)
         elif connection.loop.is_closed() or connection.loop.time() >= deadline:
-            place.give_up()
+            place.give_up(connection)
             self._take_back(place)
         else:
             task = connection.loop.create_task(self._finish(place, connection, deadline))
@@ -123,8 +122,7 @@ class Pool:
     def close(self) -> None:
         """Close the connections that are idle or left; those in use are closed by their users."""
         for task in self._left:
-            if not task.get_loop().is_closed():
-                task.cancel()
+            task.cancel()
         self._keep(lambda _: False)
 
     def close_forgotten(self) -> None:
@@ -152,7 +150,7 @@ class Pool:
             async with asyncio.timeout_at(deadline):
                 await connection.finish()
         except TimeoutError:
-            place.give_up()
+            place.give_up(connection)
         except asyncio.CancelledError:
             connection.close()
             raise

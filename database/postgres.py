@@ -80,7 +80,7 @@ async def _ask(place: Place, statement: Statement, values: Mapping[str, Any]) ->
             await asyncio.sleep(random.uniform(0, pause))  # noqa: S311 - so that two do not meet again
             pause *= 2
         except TimeoutError:
-            place.give_up()
+            place.give_up(connection)
             may_repeat = False
         except DatabaseUnavailable:
             if not may_repeat or not connection.closed:

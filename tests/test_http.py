@@ -11,6 +11,7 @@ from starlette.websockets import WebSocketDisconnect
 
 import store
 from app import create_app
+from database import DatabaseUnavailable
 from settings import Settings
 from tests.asgi import Exchange
 from tests.tokens import FRONTEND, SECRET, bearer, token_of
@@ -175,6 +176,28 @@ def test_a_list_that_breaks_off_cannot_pass_for_a_whole_one(
         exchange.run(app)
 
     assert [message.get("more_body") for message in exchange.sent] == [None, True]
+
+
+def test_a_list_that_the_database_leaves_half_way_is_cut_off_without_a_traceback(
+    app: Starlette, ada: TestClient, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The server cuts the connection when the app returns and the answer is not complete."""
+    for _ in range(3):
+        ada.post("/api/tasks", json={"title": "Write"})
+    monkeypatch.setattr("app.CHUNK", 1)
+
+    async def away(*_: Any) -> None:
+        raise DatabaseUnavailable("it is away")
+
+    calls: Iterator[Any] = iter([store.list_tasks, away])
+    monkeypatch.setattr("store.list_tasks", lambda *arguments: next(calls)(*arguments))
+    exchange = Exchange("GET", "/api/tasks", bearer(token_of("ada")))
+    exchange.run(app)
+
+    assert [message.get("more_body") for message in exchange.sent] == [None, True]
+    (record,) = [record for record in caplog.records if record.name == "todo.errors"]
+    assert record.getMessage().endswith("it is away")
+    assert record.exc_info is None
 
 
 @pytest.mark.parametrize(("method", "path", "_function"), ENDPOINTS)

@@ -150,6 +150,7 @@ CURSOR = "was not given by this API for sort=created; take it from a Link header
         pytest.param("sort=-title", "sort", SORT, id="descending-sort"),
         pytest.param("sort=title;drop", "sort", SORT, id="sort-with-more"),
         pytest.param("limit=0", "limit", "must be at least 1", id="limit-0"),
+        pytest.param(f"limit={'9' * 5000}", "limit", "is too large", id="limit-endless"),
         pytest.param("limit=501", "limit", "must be at most 500", id="limit-501"),
         pytest.param(f"limit={2**64}", "limit", "must be at most 500", id="limit-2^64"),
         pytest.param("limit=", "limit", WHOLE, id="limit-empty"),

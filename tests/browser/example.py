@@ -2,13 +2,14 @@
 
 import hashlib
 import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from tests.backend import ROOT, SERVE, listening
 from tests.browser.npm import alone_in, install
-from tests.processes import Process, answers, serve
+from tests.processes import Command, Process, answers, serve
 from tests.proxy import free_port
 from tests.tokens import SECRET
 
@@ -60,6 +61,17 @@ def frontend(address: str, api: str, **environment: str) -> Iterator[Process]:
         yield process
 
 
+# The whole backend, but for the queries of tasks.
+DEFECTIVE = """
+import main, store
+async def fail(*_):
+    raise RuntimeError("a defect")
+for name in ("list_tasks", "create_task", "get_task", "update_task", "toggle_task", "delete_task"):
+    setattr(store, name, fail)
+main.serve()
+"""
+
+
 class Api:
     """The backend at one address, across stops and starts."""
 
@@ -74,8 +86,8 @@ class Api:
         }
         self._process: Process | None = None
 
-    def start(self) -> None:
-        self._process = Process(SERVE, self._environment, cwd=ROOT)
+    def start(self, command: Command = SERVE) -> None:
+        self._process = Process(command, self._environment, cwd=ROOT)
         self._process.wait_until(lambda: answers(f"{self.address}/health"))
 
     def stop(self) -> None:
@@ -85,6 +97,11 @@ class Api:
     def restart(self) -> None:
         self.stop()
         self.start()
+
+    def break_down(self) -> None:
+        """Have it answer a 500 to whatever concerns tasks, until it is started again."""
+        self.stop()
+        self.start([sys.executable, "-c", DEFECTIVE])
 
     def __enter__(self) -> "Api":
         self.start()

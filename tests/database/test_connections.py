@@ -12,7 +12,8 @@ import pytest
 from sqlalchemy import text
 
 import store
-from database import Database, DatabaseUnavailable, InvalidData
+from database import Database, DatabaseError, DatabaseUnavailable, InvalidData
+from database.connection import Connection
 from tests.conftest import RowsOf, database_name
 from tests.database.conftest import Connect, Run, ask, write
 from tests.faults.load import until
@@ -272,6 +273,46 @@ def test_all_that_has_arrived_is_read_at_once(connect: Connect, postgres_url: st
 
     run(ask(database, "SELECT 1"))
     assert run(turn()) == "x" * 40_000
+
+
+def test_an_answer_to_a_caller_who_has_just_left_is_dropped(connect: Connect, postgres_url: str, run: Run) -> None:
+    database = connect(postgres_url)
+
+    async def leave() -> Any:
+        asking = asyncio.create_task(ask(database, "SELECT 1"))
+        await asyncio.sleep(0)
+        while not unread(postgres_url).endswith(READY_FOR_QUERY):
+            pass
+        asking.cancel()
+        await asyncio.gather(asking, return_exceptions=True)
+        return await ask(database, "SELECT 2")
+
+    run(ask(database, "SELECT 1"))
+    assert run(leave()) == 2
+
+
+def test_a_settled_connection_has_nothing_to_finish(postgres: Postgres, run: Run) -> None:
+    async def finish() -> bool:
+        connection = await Connection.open({"dsn": postgres.url("postgres")})
+        await connection.finish()
+        settled = connection.settled
+        connection.close()
+        return settled
+
+    assert run(finish())
+
+
+def test_an_address_of_the_url_is_taken_as_it_is(connect: Connect, postgres_url: str, run: Run) -> None:
+    assert run(ask(connect(f"{postgres_url}?hostaddr=127.0.0.1"), "SELECT 1")) == 1
+    with pytest.raises(DatabaseUnavailable):
+        run(ask(connect(f"{postgres_url}?hostaddr=nowhere"), "SELECT 1"))
+
+
+def test_a_value_of_no_known_type_is_a_defect(connect: Connect, postgres_url: str, run: Run) -> None:
+    database = connect(postgres_url)
+    with pytest.raises(DatabaseError, match="can't adapt"):
+        run(database.caller("ada").execute(text("SELECT :value"), {"value": object()}))
+    assert run(ask(database, "SELECT 1")) == 1
 
 
 def descriptor(url: str) -> int:

@@ -202,6 +202,29 @@ def test_a_locked_sqlite_file_is_unavailable_to_writers_alone(run: Run, connect:
     assert run(ask(database, "SELECT id FROM users")) == "ada"
 
 
+def test_a_write_that_was_given_up_before_its_thread_was_free_never_runs(
+    run: Run, connect: Connect, tmp_path: Path
+) -> None:
+    """The thread waits for somebody else's lock, which nothing interrupts, when the next one gives up too."""
+    database = connect(f"sqlite:///{tmp_path}/todo.db", deadline=2.0)
+
+    async def give_up(name: str) -> None:
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.1):
+                await write(database, f"INSERT INTO users (id) VALUES ('{name}')", name)
+
+    run(ask(database, "SELECT 1"))
+    with closing(sqlite3.connect(tmp_path / "todo.db")) as other:
+        other.execute("BEGIN IMMEDIATE")
+        run(give_up("first"))
+        run(give_up("second"))
+        other.rollback()
+    run(write(database, "INSERT INTO users (id) VALUES ('third')"))
+
+    assert run(ask(database, "SELECT count(*) FROM users WHERE id = 'second'")) == 0
+    assert run(ask(database, "SELECT count(*) FROM users WHERE id = 'third'")) == 1
+
+
 def test_a_file_that_is_no_database_is_unavailable(run: Run, connect: Connect, tmp_path: Path) -> None:
     (tmp_path / "todo.db").write_text("Dear diary, " * 1000)
 

@@ -189,6 +189,23 @@ def test_who_leaves_at_the_moment_of_being_turned_away_just_leaves(run: Run) -> 
     assert run(inside()) == ["ada"]
 
 
+def test_who_has_just_left_makes_room_too(run: Run) -> None:
+    """Cancelled in the same turn of the event loop in which somebody else finds the queue full."""
+
+    async def inside() -> list[str]:
+        crowd = Crowd(1)
+        await crowd.come(*["ada"] * (WAITING_PER_PLACE + 1))
+        crowd.calls[-1][1].cancel()
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.05):
+                await crowd.queue.enter("bob")
+        found = [*crowd.inside, *crowd.refused()]
+        await crowd.end()
+        return found
+
+    assert run(inside()) == ["ada"]
+
+
 Steps = Sequence[tuple[str, str, bool]]
 
 
