@@ -177,6 +177,8 @@ async def lifespan(app: Starlette) -> AsyncIterator[None]:
     database: Database = app.state.database
     try:
         await database.ready()
+        for remark in database.layout.remarks():
+            logger.warning(remark)
     except DatabaseUnavailable as error:
         logger.warning("Started without the database, and answers 503 until it comes: %s", error)
     yield

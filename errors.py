@@ -10,7 +10,7 @@ from starlette.requests import HTTPConnection, Request
 from starlette.responses import JSONResponse
 
 from auth import Refused
-from database import DatabaseUnavailable, InvalidData
+from database import Conflict, DatabaseUnavailable, InvalidData
 from keys import KeyServerUnavailable
 
 logger = logging.getLogger("todo.errors")
@@ -83,10 +83,12 @@ async def invalid_input(_: Request, error: ValidationError) -> JSONResponse:
     return error_response(400, f"{detail}.", errors=errors)
 
 
-async def not_storable(_: Request, error: InvalidData) -> JSONResponse:
+async def not_storable(request: Request, error: Conflict | InvalidData) -> JSONResponse:
     """400 for what passes validation and does not fit the database, whose tables or encoding are not ours."""
-    message = f"cannot be stored in this database: {error}"
-    return error_response(400, f"A value {message}.", errors=[{"field": "body", "message": message}])
+    logger.warning("400 for request_id=%s: %s", request.scope["request_id"], error)
+    field = "query" if request.method == "GET" else "body"
+    message = f"has a value that the database refuses: {error}; write it differently, shorter or in other characters"
+    return error_response(400, f"{field} {message}.", errors=[{"field": field, "message": message}])
 
 
 async def unavailable(request: Request, error: DatabaseUnavailable | KeyServerUnavailable) -> JSONResponse:
@@ -104,6 +106,7 @@ HANDLERS: dict[Any, Any] = {
     HTTPException: http_exception,
     ValidationError: invalid_input,
     Refused: refused,
+    Conflict: not_storable,
     InvalidData: not_storable,
     DatabaseUnavailable: unavailable,
     KeyServerUnavailable: unavailable,

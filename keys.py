@@ -39,8 +39,8 @@ class KeySet:
        background.
     2. An unknown key waits for a set whose fetch began after the question, so that nobody is refused by a set that may
        be older than the key. All who wait in one event loop share that fetch.
-    3. Two fetches begin at least `interval` seconds apart. Strangers who invent keys cause one fetch each `interval`,
-       and whatever they do, a new key is known after `interval` and the time of two answers.
+    3. Two fetches of one event loop begin at least `interval` seconds apart. Strangers who invent keys cause one fetch
+       each `interval`, and whatever they do, a new key is known after `interval` and the time of two answers.
     4. Within `interval` of a fetch that failed, an unknown key is a `KeyServerUnavailable` at once.
 
     Several event loops may use it, one after the other or in threads: none waits for the fetch of another.
@@ -104,7 +104,7 @@ class KeySet:
             async with asyncio.timeout(self._timeout):
                 self._take(json.loads(await self._download()))
         except Exception as error:  # whatever the server does, the keys that are known go on working
-            text = "The key server %s gave no set of keys within %g seconds: %s %.200s"
+            text = "The key server %s gave no set of keys within %g seconds: %s(%.200s)"
             logger.warning(text, self._name, self._timeout, type(error).__name__, error)
             self._failed = True
             return False

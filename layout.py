@@ -1,9 +1,8 @@
 """The tables as the database has them: created where they are missing, and compared with what the app needs."""
 
-import logging
 import math
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from sqlalchemy import Dialect, Index, Table, column, text
@@ -11,35 +10,49 @@ from sqlalchemy.schema import CreateIndex, CreateTable, ExecutableDDLElement
 from sqlalchemy.sql.selectable import TextualSelect
 
 from database import DatabaseError, DatabaseUnavailable, Engine, NotPrepared
+from database.errors import NOT_ALLOWED
 from tables import INDEX_BY_TITLE, TASKS, USERS
-
-logger = logging.getLogger("todo.tables")
 
 # Any 64-bit number; every process that creates the tables asks for the lock of this one.
 CREATE_TABLES_LOCK = 0x7461736B73
-# Milliseconds that creating them waits for any lock: others queue up behind whoever waits.
-LOCK_TIMEOUT = 2000
+# Milliseconds. Whoever waits for that lock keeps nobody else waiting.
+CREATE_TABLES_TIMEOUT = 3000
+# Milliseconds. Whoever waits for a table that somebody writes to keeps all other writers waiting.
+LOCK_TIMEOUT = 500
 
-# What the app does without where another program, such as Better Auth, keeps its users in this table.
-OPTIONAL = {"users.created_at"}
+# What the app does without where another program, such as Better Auth, adds the users.
+ONLY_INSERTED = {"users.created_at"}
 # By these columns of its core schema, as it names them by itself and in snake case.
 # https://www.better-auth.com/docs/concepts/database#core-schema
-OF_BETTER_AUTH = {"emailVerified", "email_verified"}
+OF_BETTER_AUTH = {"emailverified", "email_verified"}
 
-# By the type of our column: the types of a database that hold the same.
+# By the type of our column: the types that hold the same.
 TYPES = {
-    "Text": r"text|citext|character varying|varchar.*",
-    "BigInteger": r"bigint|integer|int",
-    "Boolean": r"boolean",
-    "Date": r"date",
-    "UTCDateTime": r"timestamp with time zone|datetime",
+    "postgresql": {
+        "Text": r"text|citext|character( varying)?",
+        "BigInteger": r"bigint|integer|smallint",
+        "Boolean": r"boolean",
+        "Date": r"date",
+        "UTCDateTime": r"timestamp with time zone",
+    },
+    # Which goes by parts of the name. https://www.sqlite.org/datatype3.html#determination_of_column_affinity
+    "sqlite": {
+        "Text": r".*(char|clob|text).*",
+        "BigInteger": r".*int.*",
+        "Boolean": r"bool.*|.*int.*|numeric.*",
+        "Date": r"date|text",
+        "UTCDateTime": r"(datetime|timestamp|text).*",
+    },
 }
 
-HINT = "It seems to belong to another program; give this app a database or a schema of its own."
+HINT = "if the table belongs to another program, give this app a database or a schema of its own"
 
 
 class Found(NamedTuple):
-    """A column of a table, or an index, which has no more than a name."""
+    """A column of a table, or an index, which has no more than a name.
+
+    `type` is that below a domain, or "read-only". `filled`: the database has a value for it when nobody gives one.
+    """
 
     table: str
     name: str
@@ -49,29 +62,42 @@ class Found(NamedTuple):
 
 
 class Layout(NamedTuple):
-    """What the store has to know of the tables."""
+    """What the app has to know of the tables."""
 
     # Or else only who signs up has a row, and the app never makes one.
     owns_users: bool
     missing_indexes: Sequence[str]
+
+    def remarks(self) -> Iterator[str]:
+        """Sentences for whoever operates the app."""
+        if not self.owns_users:
+            yield "Another program keeps its accounts in the table users; people without a row there get a 401."
+        if self.missing_indexes:
+            yield f"Long lists are slow without {' and '.join(self.missing_indexes)}; `python -m release` builds them."
 
 
 def _statement(sql: str) -> TextualSelect:
     return text(sql).columns(*(column(name) for name in Found._fields))
 
 
-# One round trip, in the schema that the search path leads to.
+# One round trip, in the schema that the search path leads to. 28: takes UPDATE, INSERT and DELETE, as some views do.
+# 7: a trigger for each row before INSERT, which may fill any column.
 _POSTGRESQL = _statement(
-    "SELECT c.relname, a.attname, format_type(a.atttypid, NULL), a.attnotnull, a.atthasdef OR a.attidentity <> ''"
-    " FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid"
-    " WHERE c.oid IN (to_regclass('users'), to_regclass('tasks')) AND a.attnum > 0 AND NOT a.attisdropped"
+    "SELECT c.relname, a.attname, CASE WHEN pg_relation_is_updatable(c.oid, true) & 28 = 28 AND a.attgenerated = ''"
+    " THEN format_type(COALESCE(NULLIF(t.typbasetype, 0), t.oid), NULL) ELSE 'read-only' END, a.attnotnull,"
+    " a.atthasdef OR a.attidentity <> '' OR t.typdefault IS NOT NULL OR c.relkind = 'v'"
+    " OR EXISTS (SELECT FROM pg_trigger WHERE tgrelid = c.oid AND tgtype & 7 = 7)"
+    " FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid JOIN pg_type t ON t.oid = a.atttypid"
+    " WHERE c.oid IN (to_regclass('users'), to_regclass('tasks')) AND a.attnum > 0"
     " UNION ALL SELECT '', c.relname, '', false, false FROM pg_class c JOIN pg_index i ON i.indexrelid = c.oid"
     " WHERE i.indisvalid AND i.indrelid = to_regclass('tasks')"
 )
+# Only an INTEGER PRIMARY KEY fills itself. https://www.sqlite.org/lang_createtable.html#rowid
 _SQLITE = _statement(
-    """SELECT t.name, c.name, c.type, c."notnull", c.dflt_value IS NOT NULL OR c.pk"""
-    " FROM sqlite_master t JOIN pragma_table_info(t.name) c WHERE t.type = 'table' AND t.name IN ('users', 'tasks')"
-    " UNION ALL SELECT '', name, '', 0, 0 FROM sqlite_master WHERE type = 'index' AND tbl_name = 'tasks'"
+    "SELECT lower(t.name), lower(c.name), CASE t.type WHEN 'table' THEN lower(c.type) ELSE 'read-only' END,"
+    """ c."notnull", c.dflt_value IS NOT NULL OR c.pk AND lower(c.type) = 'integer'"""
+    " FROM sqlite_master t JOIN pragma_table_info(t.name) c WHERE lower(t.name) IN ('users', 'tasks')"
+    " UNION ALL SELECT '', name, '', 0, 0 FROM sqlite_master WHERE type = 'index' AND lower(tbl_name) = 'tasks'"
 )
 
 
@@ -84,17 +110,17 @@ async def prepare(engine: Engine, deadline: float) -> Layout:
     if not _has_tables(found) or (_is_sqlite(engine) and _missing_indexes(engine, found)):
         await _create(engine, deadline)
         found = await _inspect(engine, deadline)
-    for table in (USERS, TASKS):
-        _check(table, {row.name: row for row in found if row.table == table.name}, engine.dialect)
-    missing = _missing_indexes(engine, found)
-    if missing:
-        logger.warning("Long lists are slow without %s; `python -m release` builds them.", " and ".join(missing))
-    return Layout(_owns_users(found), missing)
+    return Layout(_owns_users(found), _missing_indexes(engine, found))
 
 
 async def _inspect(engine: Engine, deadline: float) -> list[Found]:
+    """Raises `NotPrepared` when a table that is there has another layout."""
     statement = _SQLITE if _is_sqlite(engine) else _POSTGRESQL
-    return [Found(*row) for row in await engine.execute(statement, {}, "", deadline)]
+    found = [Found(*row) for row in await engine.execute(statement, {}, "", deadline)]
+    for table in (USERS, TASKS):
+        if fault := next(_faults(table, found, engine.dialect), None):
+            raise NotPrepared(f"{fault}; {HINT}")
+    return found
 
 
 def _is_sqlite(engine: Engine) -> bool:
@@ -125,47 +151,58 @@ async def _create(engine: Engine, deadline: float) -> None:
     statements = [str(element.compile(dialect=engine.dialect)) for element in ddl]
     if not _is_sqlite(engine):
         statements[:0] = [
-            f"SET LOCAL lock_timeout = {LOCK_TIMEOUT}",
+            f"SET LOCAL lock_timeout = {CREATE_TABLES_TIMEOUT}",
             f"SELECT pg_advisory_xact_lock({CREATE_TABLES_LOCK})",
+            f"SET LOCAL lock_timeout = {LOCK_TIMEOUT}",
         ]
     try:
         await engine.transaction(statements, deadline)
     except (DatabaseError, DatabaseUnavailable) as error:
-        raise NotPrepared(f"the tables are missing and cannot be created: {error}") from None
+        what_to_do = "; grant this role CREATE, or create them as one that has it" if NOT_ALLOWED in str(error) else ""
+        raise NotPrepared(f"tables are missing and cannot be created: {error}{what_to_do}") from None
 
 
-def _check(table: Table, found: dict[str, Found], dialect: Dialect) -> None:
-    for wanted in table.columns:
-        name = f"{table.name}.{wanted.name}"
-        if wanted.name not in found:
-            if name not in OPTIONAL:
-                raise NotPrepared(f"the table {table.name} has no column {wanted.name}. {HINT}")
-        elif not re.fullmatch(TYPES[type(wanted.type).__name__], found[wanted.name].type.lower()):
-            expected = wanted.type.compile(dialect=dialect).lower()
-            raise NotPrepared(f"the column {name} is {found[wanted.name].type}, where {expected} is needed. {HINT}")
-    if table is TASKS and (unfilled := _unfilled(TASKS, found.values())):
-        raise NotPrepared(f"the column tasks.{unfilled[0]} has to be filled, which this app does not do. {HINT}")
+def _faults(table: Table, found: Iterable[Found], dialect: Dialect) -> Iterator[str]:
+    """Why statements of ours would fail on this table, unless it is not there at all."""
+    rows = {row.name: row for row in found if row.table == table.name}
+    inserts = table is TASKS or _owns_users(found)
+    for wanted in table.columns if rows else ():
+        name, row = f"{table.name}.{wanted.name}", rows.get(wanted.name)
+        if row is None:
+            if inserts or name not in ONLY_INSERTED:
+                yield f"the table {table.name} has no column {wanted.name}"
+        elif not re.fullmatch(TYPES[dialect.name][type(wanted.type).__name__], row.type):
+            yield f"the column {name} is {row.type}, where {wanted.type.compile(dialect=dialect).lower()} is needed"
+    for row in rows.values():
+        if inserts and _refuses_ours(table, row):
+            yield f"the column {table.name}.{row.name} has to be filled, which this app does not do"
 
 
-def _unfilled(table: Table, found: Iterable[Found]) -> list[str]:
-    """The columns without which the database refuses a new row of ours."""
-    ours = {column.name for column in table.columns} - ({"id"} if table is TASKS else set())
-    return [row.name for row in found if row.required and not row.filled and row.name not in ours]
+def _refuses_ours(table: Table, row: Found) -> bool:
+    """Whether the database refuses a new row of ours because of this column."""
+    wanted = table.columns.get(row.name)
+    if wanted is None:
+        return row.required and not row.filled
+    if table is USERS:
+        # A token may have all that we fill.
+        return False
+    return not row.filled if row.name == "id" else row.required and bool(wanted.nullable)
 
 
 def _owns_users(found: Iterable[Found]) -> bool:
     users = [row for row in found if row.table == "users"]
-    return not _unfilled(USERS, users) and not OF_BETTER_AUTH & {row.name for row in users}
+    return not any(_refuses_ours(USERS, row) or row.name.lower() in OF_BETTER_AUTH for row in users)
 
 
 async def build_indexes(engine: Engine, names: Sequence[str]) -> None:
     """Build these indexes of a table in use, without keeping writers waiting; it may take minutes.
 
-    One that a broken attempt left behind is dropped first.
+    What a broken attempt left behind is dropped first.
     https://www.postgresql.org/docs/current/sql-createindex.html#SQL-CREATEINDEX-CONCURRENTLY
     """
+    concurrently = "INDEX" if _is_sqlite(engine) else "INDEX CONCURRENTLY"
     for index in _indexes(engine):
         if index.name in names:
-            create = str(CreateIndex(index).compile(dialect=engine.dialect))
+            create = str(CreateIndex(index, if_not_exists=True).compile(dialect=engine.dialect))
             for statement in (f"DROP INDEX IF EXISTS {index.name}", create):
-                await engine.transaction([statement.replace("INDEX", "INDEX CONCURRENTLY", 1)], math.inf)
+                await engine.transaction([statement.replace("INDEX", concurrently, 1)], math.inf)

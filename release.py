@@ -2,13 +2,13 @@
 
 import asyncio
 
-from database import Database, DatabaseUnavailable
+from database import Database, DatabaseError, DatabaseUnavailable
 from layout import build_indexes, prepare
 from settings import settings_or_exit
 
 
 async def release(database: Database) -> None:
-    """Raises `DatabaseUnavailable`."""
+    """Raises `DatabaseUnavailable`, or `DatabaseError` when an index cannot be built."""
     await database.ready()
     await build_indexes(database.engine, database.layout.missing_indexes)
 
@@ -18,7 +18,7 @@ def main() -> None:
     database = Database(settings_or_exit().database, pool_size=1, prepare=prepare)
     try:
         asyncio.run(release(database))
-    except DatabaseUnavailable as error:
+    except (DatabaseError, DatabaseUnavailable) as error:
         raise SystemExit(f"Cannot prepare the database: {error}") from None
 
 

@@ -5,6 +5,7 @@ of them constrains `user_id`: a task is reachable only through its owner.
 """
 
 from collections.abc import Mapping
+from contextlib import suppress
 from functools import cache
 from typing import Any
 
@@ -20,7 +21,7 @@ USER_ATTEMPTS = 5
 
 
 class NoSuchAccount(Exception):
-    """Nobody has this id in a table of users that another program keeps, or nobody could have it."""
+    """Nobody has this id in a table of users that another program keeps."""
 
 
 _user, _task = USERS.c, TASKS.c
@@ -58,23 +59,18 @@ _UPDATE_USER = (
 async def ensure_user(database: Caller, user_id: str, email: str | None, name: str | None) -> None:
     """Make the row of this user what their token says, as far as the database can hold it.
 
-    One statement when it is so already, up to three otherwise. Raises `NoSuchAccount`.
+    One statement when it is so already, up to three otherwise. Raises `NoSuchAccount`, or `Conflict` or `InvalidData`
+    when the database cannot hold the row at all.
     """
-    # Without duplicates, and in this order.
-    for profile in dict.fromkeys([(email, name), (email, None), (None, name), (None, None)]):
-        try:
+    for profile in ((email, name), (email, None), (None, name)):
+        # Too long for a column, or with characters that the encoding of the database lacks.
+        with suppress(InvalidData):
             return await _ensure_user(database, user_id, *profile)
-        except InvalidData:
-            # Too long for a column, or with characters that its encoding lacks.
-            continue
-    raise NoSuchAccount
+    await _ensure_user(database, user_id, None, None)
 
 
 async def _ensure_user(database: Caller, user_id: str, email: str | None, name: str | None) -> None:
-    """It reads first, because in a table that Better Auth made an insert may be refused even for a row that exists.
-
-    An email that another row holds is taken from it.
-    """
+    """An email that another row holds is taken from it."""
     attempt = 0
     while True:
         attempt += 1
@@ -83,10 +79,11 @@ async def _ensure_user(database: Caller, user_id: str, email: str | None, name: 
             email = None
         values = {"user_id": user_id, "new_email": email, "new_name": name}
         row = _one(await database.execute(_GET_USER, values))
-        if row is not None and tuple(row) == (email, name):
-            return
         if row is None and not database.layout.owns_users:
             raise NoSuchAccount
+        # Another program's accounts are its own to change: a token may be older than its last change.
+        if row is not None and (tuple(row) == (email, name) or not database.layout.owns_users):
+            return
         try:
             if email is not None:
                 await database.execute(_RELEASE_EMAIL, values)
@@ -95,10 +92,7 @@ async def _ensure_user(database: Caller, user_id: str, email: str | None, name: 
         except Conflict:
             # Another call inserted the same person, or took the same email, in between.
             if attempt == USER_ATTEMPTS:
-                if row is None:
-                    raise
-                # A table that Better Auth made may refuse what a token leaves out; the row is there, and suffices.
-                return
+                raise
 
 
 def _one(rows: Rows) -> Any:

@@ -1,19 +1,23 @@
 """Keeps the table of users in step with the tokens that come in."""
 
+import logging
+
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 import store
 from auth import Refused, User
-from database import Caller, Database
+from database import Caller, Conflict, Database, InvalidData
+
+logger = logging.getLogger("todo.users")
 
 # Users whose row this process knows to be up to date.
 REMEMBERED_USERS = 10_000
 
 
 class UserRows:
-    """Ensures that a caller has a row, with one query at a process's first sight of (id, email, name).
+    """Ensures that a caller has a row, with one query when a process first sees this id, email and name.
 
-    Of several tokens of one person, the one issued last describes them.
+    Of several tokens of one person that a process sees, the one issued last describes them.
     """
 
     def __init__(self) -> None:
@@ -30,6 +34,9 @@ class UserRows:
             await store.ensure_user(database, user.id, user.email, user.name)
         except store.NoSuchAccount:
             raise Refused("The account that the token names does not exist; sign up, or sign in again.") from None
+        except (Conflict, InvalidData) as error:
+            logger.warning("The table users refuses an account: %s", error)
+            raise Refused("The database cannot hold the account that the token names; use another one.") from None
         if len(self._seen) >= REMEMBERED_USERS:
             del self._seen[next(iter(self._seen))]
         self._seen[user.id] = user

@@ -72,4 +72,5 @@ def of_sqlite(error: sqlite3.Error) -> Exception:
     if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_ERROR:
         gone = message.startswith(("no such table", "no such column")) or "has no column" in message
         return TablesMissing(message) if gone else DatabaseError(message)
-    return DatabaseUnavailable(message) if isinstance(error, sqlite3.OperationalError) else DatabaseError(message)
+    broken = getattr(error, "sqlite_errorcode", None) in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT)
+    return (DatabaseUnavailable if broken or isinstance(error, sqlite3.OperationalError) else DatabaseError)(message)

@@ -27,7 +27,12 @@ class PerLoop(Generic[T]):
         return value
 
     def close(self) -> None:
-        self._drop(lambda _: True)
+        """End all values, except those of loops that run in other threads: what is theirs, only they may touch."""
+        try:
+            current = asyncio.get_running_loop()
+        except RuntimeError:
+            current = None
+        self._drop(lambda loop: loop is current or not loop.is_running())
 
     def _drop(self, ended: Callable[[asyncio.AbstractEventLoop], bool]) -> None:
         # Several threads may do so at once.

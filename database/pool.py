@@ -4,6 +4,7 @@ import asyncio
 import re
 import socket
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any
 
 from database.connection import Connection
@@ -18,6 +19,8 @@ CHECK_CLIENT = "-c client_connection_check_interval=2000"
 # 240. The kernel asks the other end before that, and nothing rests for longer.
 KEEPALIVES = {"keepalives_idle": 30, "keepalives_interval": 10, "keepalives_count": 3}
 LONGEST_REST = 60.0
+# Seconds that one of several addresses of a host may take to log in.
+SILENT = 1.0
 SWEEP = 15.0
 
 
@@ -73,11 +76,11 @@ class Pool:
         connection = place.connection
         if connection is None or connection.settled or connection.closed:
             self._take_back(place)
-        elif connection.loop.time() >= deadline:
+        elif connection.loop.is_closed() or connection.loop.time() >= deadline:
             place.give_up()
             self._take_back(place)
         else:
-            task = asyncio.create_task(self._finish(place, connection, deadline))
+            task = connection.loop.create_task(self._finish(place, connection, deadline))
             self._left.add(task)
             task.add_done_callback(self._left.discard)
 
@@ -91,12 +94,20 @@ class Pool:
 
     async def connect(self) -> Connection:
         """Raises `DatabaseUnavailable`, with the address and the reason."""
-        options = await resolved(self._options)
+        *others, last = await addresses(self._options)
+        for options in others:
+            with suppress(DatabaseUnavailable, TimeoutError):
+                async with asyncio.timeout(SILENT):
+                    return await self._log_in(options)
         try:
-            return await self._log_in(options)
+            return await self._log_in(last)
         except DatabaseUnavailable as error:
-            server = f"{options.get('host', 'a local socket')}, port {options.get('port', 5432)}"
-            raise DatabaseUnavailable(f"connection to server at {server} failed: {error}") from None
+            server = f"{last.get('host', 'a local socket')}, port {last.get('port', 5432)}"
+            # In some cases, libpq has named it.
+            named = "connection to server" in str(error)
+            raise DatabaseUnavailable(
+                str(error) if named else f"connection to server at {server} failed: {error}"
+            ) from None
 
     async def _log_in(self, options: Mapping[str, Any]) -> Connection:
         if self._check_client:
@@ -110,7 +121,10 @@ class Pool:
         return await Connection.open(options)
 
     def close(self) -> None:
-        """Close the idle connections; those in use are closed by their users."""
+        """Close the connections that are idle or left; those in use are closed by their users."""
+        for task in self._left:
+            if not task.get_loop().is_closed():
+                task.cancel()
         self._keep(lambda _: False)
 
     def close_forgotten(self) -> None:
@@ -118,10 +132,12 @@ class Pool:
         self._keep(lambda connection: not connection.may_be_forgotten)
 
     def _keep(self, wanted: Callable[[Connection], bool]) -> None:
-        for connection in self._idle:
-            if not wanted(connection):
+        idle, self._idle = self._idle, []
+        for connection in idle:
+            if wanted(connection):
+                self._idle.append(connection)
+            else:
                 connection.close()
-        self._idle = [connection for connection in self._idle if wanted(connection)]
 
     def _take_back(self, place: Place) -> None:
         connection = place.connection
@@ -137,6 +153,9 @@ class Pool:
                 await connection.finish()
         except TimeoutError:
             place.give_up()
+        except asyncio.CancelledError:
+            connection.close()
+            raise
         finally:
             self._take_back(place)
 
@@ -151,14 +170,13 @@ class Pool:
             self._watch_idle(loop)
 
 
-async def resolved(options: Mapping[str, Any]) -> dict[str, Any]:
-    """The options with all addresses of the host, which libpq would look up in the event loop; it tries each."""
+async def addresses(options: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The options for each address of the host, which libpq would look up in the event loop."""
     host = options.get("host", "")
     if not host or host.startswith("/") or "," in host or "hostaddr" in options:
-        return dict(options)
+        return [dict(options)]
     try:
         found = await asyncio.get_running_loop().getaddrinfo(host, None, type=socket.SOCK_STREAM)
     except OSError as error:
         raise DatabaseUnavailable(f"could not find the host {host}: {error}") from None
-    addresses = list(dict.fromkeys(str(address[0]) for *_, address in found))
-    return {**options, "host": ",".join([host] * len(addresses)), "hostaddr": ",".join(addresses)}
+    return [{**options, "hostaddr": address} for address in dict.fromkeys(str(address[0]) for *_, address in found)]

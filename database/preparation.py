@@ -9,14 +9,15 @@ from database.errors import DatabaseUnavailable, NotPrepared
 
 # Seconds. After a failed change of the tables the next attempt waits for so long, then for twice as long.
 FIRST_PAUSE = 0.5
-LONGEST_PAUSE = 30.0
+LONGEST_PAUSE = 10.0
 
 
 class Preparation:
-    """Not prepared, being prepared, or `done`. There is a `result` from the first success on.
+    """Not prepared, being prepared, or `done`. `result` is set by the first success, and kept.
 
-    An attempt takes one connection and ends with the deadline. After one that failed to change the tables, for instance
-    because somebody else holds a lock on them, there is a pause: whoever waits for that lock keeps others waiting.
+    An attempt takes one connection and ends with the deadline. After one that found tables of another layout, or
+    failed to create them, for instance because somebody else holds a lock, there is a pause: whoever waits for a lock
+    keeps others waiting.
     """
 
     def __init__(self, prepare: Callable[[float], Awaitable[Any]], deadline: float) -> None:
@@ -34,11 +35,16 @@ class Preparation:
         attempt = self._attempt
         if attempt is None or attempt.done() or attempt.get_loop() is not loop:
             if self._failure is not None and time.monotonic() < self._pause_ends:
-                raise self._failure
+                # A new one: an exception that is raised again keeps the frames of everybody who raised it.
+                raise NotPrepared(*self._failure.args)
             attempt = self._attempt = loop.create_task(self._try())
             # All who wait for it may have been cancelled.
             attempt.add_done_callback(lambda ended: ended.cancelled() or ended.exception())
-        await asyncio.shield(attempt)
+        try:
+            await asyncio.shield(attempt)
+        except DatabaseUnavailable as error:
+            # One for each caller: the traceback of a shared one would grow with each of them.
+            raise type(error)(*error.args) from None
 
     def forget(self) -> None:
         self.done = False

@@ -11,10 +11,10 @@ WAITING_PER_PLACE = 128
 
 
 class FairQueue:
-    """`places` calls at a time, of which one person has at most a quarter; the others wait.
+    """`places` calls at a time, of which one person has at most a quarter, or one; the others wait.
 
-    1. A place is free, and the person holds less than their share: the call enters at once. A call that is `heavy`,
-       such as a long list, enters only while the person holds none.
+    1. A place is free, no other call of the person waits, and they hold less than their share: the call enters at once.
+       A call that is `heavy`, such as a long list, enters only while the person holds none.
     2. Otherwise it waits. A place that becomes free goes to the first person in turn whose next call may enter; after
        that their turn comes behind everybody else's.
     3. The queue is full: the person with the most waiting calls loses the latest of them, so that nobody is turned
@@ -34,7 +34,7 @@ class FairQueue:
         """Wait for a place; `leave` gives it back. Raises `DatabaseUnavailable` when the queue is full."""
         share = 1 if heavy else self._share
         held = self._held.get(person, 0)
-        if self._free and held < share:
+        if self._free and held < share and person not in self._lines:
             self._free -= 1
             self._held[person] = held + 1
         else:
@@ -59,6 +59,8 @@ class FairQueue:
         except asyncio.CancelledError:
             if turn in self._lines.get(person, ()):
                 self._remove(person, turn)
+                # Whoever is behind it in the line may be able to enter.
+                self._admit()
             elif turn.is_given:
                 # Admitted and cancelled in the same turn of the event loop.
                 self.leave(person)

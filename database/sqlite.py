@@ -64,8 +64,12 @@ class Sqlite:
     def _open(self) -> sqlite3.Connection:
         """Teach SQLite what PostgreSQL does by itself: foreign keys, readers beside a writer, order by code point."""
         connection = self._connect()
-        connection.execute("PRAGMA foreign_keys = ON")
-        connection.execute("PRAGMA journal_mode = WAL")
+        try:
+            connection.execute("PRAGMA foreign_keys = ON")
+            connection.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.Error:
+            connection.close()
+            raise
         connection.create_function("lower", 1, lambda text: text and text.lower(), deterministic=True)
         connection.create_collation("C", lambda left, right: (left > right) - (left < right))
         return connection
@@ -83,7 +87,7 @@ def _transaction(connection: sqlite3.Connection, statements: Sequence[str]) -> N
 
 
 class _Threads:
-    """Threads that work on connections of their own, for the calls of one `FairQueue`."""
+    """Threads and the connections that they share, one call each, for the calls of one `FairQueue`."""
 
     def __init__(self, connect: Callable[[], sqlite3.Connection], size: int) -> None:
         self._connect, self._size = connect, size
@@ -94,7 +98,7 @@ class _Threads:
         weakref.finalize(self, _close_all, self._idle)
 
     async def run(self, person: str, work: Callable[[sqlite3.Connection], T], heavy: bool = False) -> T:
-        """Cancelled, it frees the thread at once, unless that waits for the lock of the file."""
+        """Cancelled, it interrupts the statement, but not a wait for the lock of the file."""
         queue = self._queues.get()
         await queue.enter(person, heavy)
         call = _Call()
@@ -116,7 +120,7 @@ class _Threads:
 
     def _work(self, call: "_Call", work: Callable[[sqlite3.Connection], T]) -> T:
         try:
-            connection = self._idle.pop() if self._idle else self._connect()
+            connection = self._take()
             try:
                 with call.on(connection):
                     return work(connection)
@@ -124,6 +128,12 @@ class _Threads:
                 self._idle.append(connection)
         except sqlite3.Error as error:
             raise of_sqlite(error) from None
+
+    def _take(self) -> sqlite3.Connection:
+        try:
+            return self._idle.pop()
+        except IndexError:
+            return self._connect()
 
 
 def _close_all(connections: list[sqlite3.Connection]) -> None:

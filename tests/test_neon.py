@@ -8,12 +8,10 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import text
-from sqlmodel import Session
 
-import store
 from database import Database, DatabaseUnavailable
+from layout import prepare
 from settings import Settings
-from tables import create_tables
 from tests.conftest import missing
 from tests.servers import ACCOUNT, Postgres
 from tests.tls import write_certificate
@@ -70,12 +68,13 @@ def neon() -> Iterator[NeonLike]:
 
 def database(url: str) -> Database:
     settings = Settings(secret=SECRET, database_url=url)
-    return Database(settings.database, pool_size=1, prepare=create_tables, deadline=5)
+    return Database(settings.database, pool_size=1, prepare=prepare, deadline=5)
 
 
-def connection_facts(session: Session) -> tuple[bool, int]:
-    facts = "SELECT ssl, pid FROM pg_stat_ssl WHERE pid = pg_backend_pid()"
-    ssl, pid = session.exec(text(facts), params={}).one()  # type: ignore[call-overload]
+async def connection_facts(database: Database) -> tuple[bool, int]:
+    """Whether it has TLS, and the server's process behind it."""
+    facts = text("SELECT ssl, pid FROM pg_stat_ssl WHERE pid = pg_backend_pid()")
+    ssl, pid = (await database.caller("ada").execute(facts))[0]
     return ssl, pid
 
 
@@ -83,7 +82,7 @@ def connection_facts(session: Session) -> tuple[bool, int]:
 def test_the_parameters_of_the_url_reach_the_client(neon: NeonLike, scheme: str) -> None:
     ours = database(neon.url("postgres").replace("postgresql", scheme))
 
-    assert asyncio.run(ours.run(connection_facts))[0] is True
+    assert asyncio.run(connection_facts(ours))[0] is True
     ours.close()
 
 
@@ -91,11 +90,11 @@ def test_an_encrypted_connection_is_kept_and_replaced_when_it_died(neon: NeonLik
     """TLS sends records of its own; they are not taken for the news of a connection's end."""
     ours = database(neon.url("postgres"))
     with asyncio.Runner() as runner:
-        pids = [runner.run(ours.run(connection_facts))[1] for _ in range(5)]
+        pids = [runner.run(connection_facts(ours))[1] for _ in range(5)]
         assert len(set(pids)) == 1
 
         neon.execute("postgres", "SELECT pg_terminate_backend(%s, 5000)", [pids[0]])
-        assert runner.run(ours.run(connection_facts))[1] != pids[0]
+        assert runner.run(connection_facts(ours))[1] != pids[0]
         ours.close()
 
 
@@ -103,7 +102,7 @@ def test_a_parameter_that_cannot_be_met_is_not_dropped(neon: NeonLike) -> None:
     ours = database(neon.url("postgres").replace("sslmode=require", "sslmode=disable"))
 
     with pytest.raises(DatabaseUnavailable):
-        asyncio.run(ours.run(store.ping))
+        asyncio.run(ours.ready())
     ours.close()
 
 
@@ -111,6 +110,6 @@ def test_a_wrong_password_says_so_without_it(neon: NeonLike) -> None:
     ours = database(neon.url("postgres").replace(QUOTED, "sesame"))
 
     with pytest.raises(DatabaseUnavailable, match="password authentication failed") as refused:
-        asyncio.run(ours.run(store.ping))
+        asyncio.run(ours.ready())
     assert "sesame" not in str(refused.value)
     ours.close()

@@ -40,7 +40,7 @@ def test_a_release_without_its_database_is_an_exit(monkeypatch: pytest.MonkeyPat
     monkeypatch.setenv("BETTER_AUTH_SECRET", SECRET)
     monkeypatch.setenv("DATABASE_URL", f"postgresql://127.0.0.1:{free_port()}/todo")
 
-    with pytest.raises(SystemExit, match=r"^Cannot create the tables: .*Connection refused"):
+    with pytest.raises(SystemExit, match=r"^Cannot prepare the database: .*Connection refused"):
         release.main()
 
 
@@ -104,7 +104,7 @@ def test_a_release_without_its_database_fails_with_a_sentence() -> None:
     end = subprocess.run([sys.executable, "-m", "release"], cwd=ROOT, env=variables, capture_output=True, text=True)
 
     assert end.returncode == 1
-    assert end.stderr.startswith("Cannot create the tables: ")
+    assert end.stderr.startswith("Cannot prepare the database: ")
     assert "Connection refused" in end.stderr
     assert "sesame" not in end.stderr
 

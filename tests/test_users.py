@@ -1,5 +1,7 @@
 """The table of users: who gets a row, and how it follows the tokens."""
 
+import time
+
 import pytest
 from starlette.applications import Starlette
 from starlette.testclient import TestClient
@@ -81,10 +83,24 @@ def test_the_row_follows_the_token_there_and_back(
 
     changed = ada.get("/api/tasks", headers=bearer(token_of("ada", **claims)))
     assert (changed.json(), rows(USERS)) == ([task], [row])
-    ada.get("/api/tasks")
+    # Of this second, too: an older token would not count.
+    ada.get("/api/tasks", headers=bearer(token_of("ada")))
 
     assert rows(USERS) == [ADA]
     assert rows("SELECT created_at FROM users") == created_at
+
+
+def test_of_two_tokens_in_turn_the_one_issued_later_describes_the_person(client: TestClient, rows: Rows) -> None:
+    """Be it the first to come or the second; a token that does not say when it was issued is the oldest."""
+    now = int(time.time())
+    tokens = {"Child": None, "Ada": now - 60, "Countess": now}
+    undated, earlier, later = (bearer(token_of("ada", iat=iat, name=name)) for name, iat in tokens.items())
+    stored = []
+    for headers in (undated, earlier, undated, later, earlier, later):
+        assert client.get("/api/tasks", headers=headers).status_code == 200
+        stored += rows("SELECT name FROM users")
+
+    assert stored == [("Child",), ("Ada",), ("Ada",), ("Countess",), ("Countess",), ("Countess",)]
 
 
 def test_many_may_have_no_email(client: TestClient, rows: Rows) -> None:

@@ -313,6 +313,45 @@ def test_all_addresses_of_a_host_are_tried(
     assert run(ask(connect(postgres_url.replace("127.0.0.1", "localhost")), "SELECT 1")) == 1
 
 
+def test_an_address_that_stays_silent_is_given_up_for_the_next(
+    connect: Connect, postgres_url: str, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It takes connections and never says a word."""
+    port = int(postgres_url.rpartition(":")[2].partition("/")[0])
+    monkeypatch.setattr("database.pool.SILENT", 0.2)
+    with closing(socket.create_server(("127.0.0.2", port))):
+        of_both = [
+            address
+            for host in ("127.0.0.2", "127.0.0.1")
+            for address in socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+        ]
+        monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: of_both)
+        database = connect(postgres_url.replace("127.0.0.1", "localhost"))
+
+        assert run(ask(database, "SELECT 1")) == 1
+
+
+def test_a_query_that_was_left_ends_with_its_event_loop(
+    connect: Connect, postgres: Postgres, postgres_url: str
+) -> None:
+    """And with its connection."""
+    database = connect(postgres_url)
+
+    async def leave(close: bool) -> None:
+        call = asyncio.create_task(ask(database, "SELECT pg_sleep(60)"))
+        await asyncio.sleep(0.1)
+        call.cancel()
+        await asyncio.gather(call, return_exceptions=True)
+        if close:
+            database.close()
+
+    asyncio.run(ask(database, "SELECT 1"))
+    for close in (False, True):
+        asyncio.run(leave(close))
+    mine = "SELECT count(*) FROM pg_stat_activity WHERE datname = %s"
+    asyncio.run(until(lambda: postgres.execute("postgres", mine, [database_name(postgres_url)]) == [(0,)]))
+
+
 def test_the_server_ends_queries_that_were_given_up(
     connect: Connect, postgres: Postgres, postgres_url: str, run: Run
 ) -> None:
@@ -363,7 +402,7 @@ def test_what_a_database_cannot_hold_is_invalid_data(
         run(store.create_task(database.caller("ada"), "ada", values))
     assert "\N{RED APPLE}" not in str(raised.value)
     assert run(ask(database, "SELECT email FROM users WHERE name IS NULL")) == "ada@example.com"
-    with pytest.raises(store.NoSuchAccount):
+    with pytest.raises(InvalidData):
         run(store.ensure_user(database.caller("x"), "\N{RED APPLE}", None, None))
     database.close()
     postgres.execute("postgres", f"DROP DATABASE {name}_latin")

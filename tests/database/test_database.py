@@ -7,6 +7,7 @@ import signal
 import sqlite3
 import threading
 import weakref
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -199,6 +200,36 @@ def test_a_locked_sqlite_file_is_unavailable_to_writers_alone(run: Run, connect:
     assert {type(writer) for writer in writers} == {DatabaseUnavailable}
     run(store.ensure_user(database.caller("ada"), "ada", None, None))
     assert run(ask(database, "SELECT id FROM users")) == "ada"
+
+
+def test_a_file_that_is_no_database_is_unavailable(run: Run, connect: Connect, tmp_path: Path) -> None:
+    (tmp_path / "todo.db").write_text("Dear diary, " * 1000)
+
+    with pytest.raises(DatabaseUnavailable, match="file is not a database"):
+        run(ask(connect(f"sqlite:///{tmp_path}/todo.db"), "SELECT 1"))
+
+
+def test_a_database_is_closed_for_the_event_loops_of_other_threads_by_themselves(
+    connect: Connect, database_url: str
+) -> None:
+    """Only they may touch what is theirs; it goes on there."""
+    database = connect(database_url, pool_size=2)
+    closed = threading.Event()
+
+    async def elsewhere() -> int:
+        first = await ask(database, "SELECT 1")
+        asyncio.get_running_loop().call_soon(started.set)
+        while not closed.is_set():
+            await asyncio.sleep(0.01)
+        return int(first) + int(await ask(database, "SELECT 2"))
+
+    started = threading.Event()
+    with ThreadPoolExecutor(1) as thread:
+        other = thread.submit(lambda: asyncio.run(elsewhere()))
+        started.wait(30)
+        database.close()
+        closed.set()
+        assert other.result(30) == 3
 
 
 @pytest.mark.parametrize("url", ["sqlite://", "sqlite:///:memory:"])

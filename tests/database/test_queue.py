@@ -89,6 +89,36 @@ def test_a_heavy_call_enters_only_while_its_person_has_no_place(run: Run) -> Non
     assert run(inside()) == [["ada", "bob"], ["bob", "ada"]]
 
 
+def test_nobody_overtakes_a_call_of_their_own(run: Run) -> None:
+    """Or else small calls, one after the other, would keep a heavy one waiting for good."""
+
+    async def inside() -> list[list[str]]:
+        crowd = Crowd(8)
+        await crowd.come("ada")
+        await crowd.come("ada", heavy=True)
+        await crowd.come("ada")
+        before = list(crowd.inside)
+        await crowd.leave("ada")
+        heavy = list(crowd.inside)
+        await crowd.end()
+        return [before, heavy]
+
+    assert run(inside()) == [["ada"], ["ada", "ada"]]
+
+
+def test_when_a_heavy_call_gives_up_the_one_behind_it_enters(run: Run) -> None:
+    async def inside() -> int:
+        crowd = Crowd(8)
+        await crowd.come("ada")
+        await crowd.come("ada", heavy=True)
+        await crowd.come("ada")
+        await crowd.give_up(1)
+        await asyncio.sleep(0)
+        return len(crowd.inside)
+
+    assert run(inside()) == 2
+
+
 def test_a_full_queue_turns_away_the_latest_call_of_whoever_has_the_most(run: Run) -> None:
     async def refused() -> list[list[str]]:
         crowd = Crowd(1)

@@ -1,15 +1,18 @@
 """A key server, an API that asks it, and a clock that stands still."""
 
+import asyncio
 import functools
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from jwt import PyJWK
 from starlette.testclient import TestClient
 
 import keys as keys_module
 from app import create_app
+from keys import KeySet
 from settings import Settings
 from tests.tokens import FRONTEND, SECRET, Clock, KeyServer, Outcome, SigningKey, bearer, key_server, outcome
 
@@ -56,3 +59,8 @@ def call(server: KeyServer, tmp_path: Path) -> Iterator[Call]:
             return outcome(answer)
 
         yield call_with
+
+
+def find(keys: KeySet, kid: str = "key-1") -> PyJWK | None:
+    """In an event loop of its own."""
+    return asyncio.run(keys.find(kid))

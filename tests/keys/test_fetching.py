@@ -1,20 +1,18 @@
-"""One fetch of the keys: bounded in time and in bytes, by TLS and proxies, and in any event loop."""
+"""One fetch of the keys: bounded in time and in bytes, by TLS and by proxies."""
 
 import asyncio
-import logging
 import socket
 import ssl
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from jwt import PyJWK
 
-from keys import INTERVAL, LIFETIME, MAXIMUM, KeyServerUnavailable, KeySet
-from tests.keys.conftest import key
+from keys import INTERVAL, MAXIMUM, KeyServerUnavailable, KeySet
+from tests.faults.load import until
+from tests.keys.conftest import find, key
 from tests.tls import write_certificate
 from tests.tokens import Clock, KeyServer, key_server
 
@@ -31,11 +29,6 @@ def server(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.M
 
 
 plain_http = pytest.mark.parametrize("server", ["http"], indirect=True)
-
-
-def find(keys: KeySet, kid: str = "key-1") -> PyJWK | None:
-    """In an event loop of its own."""
-    return asyncio.run(keys.find(kid))
 
 
 def test_the_keys_are_those_that_the_server_lists(server: KeyServer) -> None:
@@ -58,8 +51,7 @@ def test_a_slow_key_server_is_given_up_and_asked_again(server: KeyServer, clock:
     with pytest.raises(KeyServerUnavailable, match="too slow"):
         find(keys)
     server.release()
-    while threading.active_count() > threads:
-        time.sleep(0.01)
+    asyncio.run(until(lambda: threading.active_count() <= threads))
     server.trickles = ""
     clock.now += INTERVAL
     assert find(keys) is not None
@@ -137,7 +129,7 @@ def test_an_answer_is_taken_up_to_its_largest_size(
 
     with pytest.raises(KeyServerUnavailable, match="could not be read"):
         find(keys)
-    assert "ValueError the answer is larger than 1048576 bytes" in caplog.text
+    assert "ValueError(the answer is larger than 1048576 bytes)" in caplog.text
     clock.now += INTERVAL
     assert find(keys) is not None
 
@@ -162,80 +154,6 @@ def test_the_query_of_the_address_is_not_logged(server: KeyServer, caplog: pytes
     with pytest.raises(KeyServerUnavailable) as error:
         find(KeySet(f"{server.url}?key=sesame"))
     ours = [record.getMessage() for record in caplog.records if record.name.startswith("todo")]
-    told = f"The key server {server.url} gave no set of keys within 5 seconds: ValueError the answer is a 500"
+    told = f"The key server {server.url} gave no set of keys within 5 seconds: ValueError(the answer is a 500)"
     assert ours == [told]
     assert "sesame" not in str(error.value)
-
-
-@plain_http
-def test_a_fetch_ends_with_its_event_loop_and_the_next_loop_makes_its_own(
-    server: KeyServer, clock: Clock, caplog: pytest.LogCaptureFixture
-) -> None:
-    """Whether somebody waited for it, or it ran in the background."""
-    keys = KeySet(server.url)
-
-    async def leave_in_the_middle(kid: str) -> PyJWK | None:
-        server.hold()
-        waiting = asyncio.create_task(keys.find(kid))
-        await asyncio.to_thread(server.wait_until_asked)
-        return await waiting if waiting.done() else None
-
-    with caplog.at_level(logging.WARNING):
-        assert asyncio.run(leave_in_the_middle("key-1")) is None
-        server.release()
-        clock.now += INTERVAL
-        assert find(keys) is not None
-        clock.now += LIFETIME + 1
-        assert asyncio.run(leave_in_the_middle("key-1")) is not None
-        server.release()
-        clock.now += INTERVAL
-        assert find(keys, "key-2") is None
-    assert server.requests == 4
-    assert caplog.messages == []
-
-
-@plain_http
-def test_no_event_loop_waits_for_the_fetch_of_another(server: KeyServer) -> None:
-    keys, found = KeySet(server.url, interval=0), []
-    server.hold()
-    other = threading.Thread(target=lambda: found.append(find(keys)))
-    other.start()
-    server.wait_until_asked()
-    server.bodies = [server.jwks(), server.jwks()]
-
-    async def ask() -> PyJWK | None:
-        waiting = asyncio.create_task(keys.find("key-1"))
-        while server.requests < 2:
-            await asyncio.sleep(0.01)
-        server.release()
-        return await waiting
-
-    found.append(asyncio.run(ask()))
-    other.join()
-    assert len(found) == 2
-    assert None not in found
-
-
-@plain_http
-def test_an_old_set_is_fetched_in_the_background_once_an_interval(
-    server: KeyServer, clock: Clock, caplog: pytest.LogCaptureFixture
-) -> None:
-    """A server that fails is in the log, and the keys that are known go on."""
-    keys = KeySet(server.url)
-
-    async def ask_often() -> None:
-        assert await keys.find("key-1")
-        server.status = 500
-        clock.now += LIFETIME + 1
-        for fetches in (1, 2):
-            for _ in range(10):
-                assert await keys.find("key-1")
-            while len(caplog.messages) < fetches:
-                await asyncio.sleep(0.01)
-            clock.now += INTERVAL
-
-    with caplog.at_level(logging.WARNING):
-        asyncio.run(ask_often())
-    assert server.requests == 3
-    told = f"The key server {server.url} gave no set of keys within 5 seconds: ValueError the answer is a 500"
-    assert caplog.messages == [told, told]
