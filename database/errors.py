@@ -7,7 +7,8 @@ import psycopg2
 # https://www.postgresql.org/docs/current/errcodes-appendix.html
 READ_ONLY = "25006"
 NOT_ALLOWED = "42501"
-UNDEFINED = {"42P01", "42703", "3F000"}
+# A table, a column or a schema that is not there, and a column of a type with which a statement makes no sense.
+UNDEFINED = {"42P01", "42703", "3F000", "42804", "42883"}
 TO_BE_REPEATED = {"40001", "40P01"}
 INVALID_DATA, CONSTRAINT = "22", "23"
 
@@ -21,7 +22,7 @@ class Overtaken(DatabaseUnavailable):
 
 
 class TablesMissing(DatabaseUnavailable):
-    """A table or a column that was there at start is not there any more."""
+    """A table or a column that was there at start is not there any more, or is another one now."""
 
 
 class NotPrepared(DatabaseUnavailable):

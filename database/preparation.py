@@ -20,8 +20,13 @@ class Preparation:
     keeps others waiting.
     """
 
-    def __init__(self, prepare: Callable[[float], Awaitable[Any]], deadline: float) -> None:
-        self._prepare, self._deadline = prepare, deadline
+    def __init__(
+        self,
+        prepare: Callable[[float], Awaitable[Any]],
+        deadline: float,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._prepare, self._deadline, self._clock = prepare, deadline, clock
         self.done = False
         self.result: Any = None
         self._attempt: asyncio.Task[None] | None = None
@@ -34,7 +39,7 @@ class Preparation:
         loop = asyncio.get_running_loop()
         attempt = self._attempt
         if attempt is None or attempt.done() or attempt.get_loop() is not loop:
-            if self._failure is not None and time.monotonic() < self._pause_ends:
+            if self._failure is not None and self._clock() < self._pause_ends:
                 # A new one: an exception that is raised again keeps the frames of everybody who raised it.
                 raise NotPrepared(*self._failure.args)
             attempt = self._attempt = loop.create_task(self._try())
@@ -59,7 +64,7 @@ class Preparation:
         except NotPrepared as error:
             self.done = False
             self._failure = error
-            self._pause_ends = time.monotonic() + self._pause
+            self._pause_ends = self._clock() + self._pause
             self._pause = min(2 * self._pause, LONGEST_PAUSE)
             raise
         self._failure, self._pause = None, FIRST_PAUSE

@@ -202,27 +202,31 @@ def test_a_locked_sqlite_file_is_unavailable_to_writers_alone(run: Run, connect:
     assert run(ask(database, "SELECT id FROM users")) == "ada"
 
 
-def test_a_write_that_was_given_up_before_its_thread_was_free_never_runs(
-    run: Run, connect: Connect, tmp_path: Path
+def test_a_write_that_is_given_up_while_its_connection_is_opened_never_runs(
+    run: Run, connect: Connect, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The thread waits for somebody else's lock, which nothing interrupts, when the next one gives up too."""
-    database = connect(f"sqlite:///{tmp_path}/todo.db", deadline=2.0)
+    opening, given_up = threading.Event(), threading.Event()
+    really_connect = sqlite3.connect
 
-    async def give_up(name: str) -> None:
-        with pytest.raises(TimeoutError):
-            async with asyncio.timeout(0.1):
-                await write(database, f"INSERT INTO users (id) VALUES ('{name}')", name)
+    def slowly_connect(*arguments: Any, **options: Any) -> sqlite3.Connection:
+        opening.set()
+        given_up.wait(10)
+        connection: sqlite3.Connection = really_connect(*arguments, **options)
+        return connection
 
-    run(ask(database, "SELECT 1"))
-    with closing(sqlite3.connect(tmp_path / "todo.db")) as other:
-        other.execute("BEGIN IMMEDIATE")
-        run(give_up("first"))
-        run(give_up("second"))
-        other.rollback()
-    run(write(database, "INSERT INTO users (id) VALUES ('third')"))
+    monkeypatch.setattr("sqlite3.connect", slowly_connect)
+    database = connect(f"sqlite:///{tmp_path}/todo.db", prepare=_nothing)
 
-    assert run(ask(database, "SELECT count(*) FROM users WHERE id = 'second'")) == 0
-    assert run(ask(database, "SELECT count(*) FROM users WHERE id = 'third'")) == 1
+    async def give_up() -> None:
+        writing = asyncio.create_task(write(database, "CREATE TABLE written (id)"))
+        await until(opening.is_set)
+        writing.cancel()
+        await asyncio.gather(writing, return_exceptions=True)
+        given_up.set()
+
+    run(give_up())
+    run(write(database, "CREATE TABLE last (id)"))
+    assert run(ask(database, "SELECT group_concat(name) FROM sqlite_master")) == "last"
 
 
 def test_a_file_that_is_no_database_is_unavailable(run: Run, connect: Connect, tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """Making sure of the tables: one attempt at a time, with an end, and pauses after those that failed."""
 
 import asyncio
+from contextlib import nullcontext
 
 import pytest
 
@@ -48,3 +49,40 @@ def test_an_attempt_ends_with_its_deadline_and_the_next_may_succeed(run: Run) ->
         return preparation.done, preparation.result
 
     assert run(calls()) == (True, "ready")
+
+
+def test_a_failure_is_followed_by_pauses_that_grow(run: Run) -> None:
+    now, attempts = 0.0, []
+
+    async def prepare(_: float) -> None:
+        attempts.append(now)
+        raise NotPrepared("no")
+
+    preparation = Preparation(prepare, 1.0, clock=lambda: now)
+    while now < 50:
+        with pytest.raises(NotPrepared, match=r"^no$"):
+            run(preparation.run())
+        now += 0.25
+
+    assert attempts == [0, 0.5, 1.5, 3.5, 7.5, 15.5, 25.5, 35.5, 45.5]
+
+
+def test_after_a_success_pauses_begin_anew(run: Run) -> None:
+    now, ends = 0.0, iter(["no", "no", "", "no", "no"])
+
+    async def prepare(_: float) -> str:
+        if end := next(ends):
+            raise NotPrepared(end)
+        return "done"
+
+    preparation = Preparation(prepare, 1.0, clock=lambda: now)
+    for at in (0.0, 0.5, 1.5):
+        now = at
+        with pytest.raises(NotPrepared) if at < 1.5 else nullcontext():
+            run(preparation.run())
+    assert (preparation.done, preparation.result) == (True, "done")
+    for at in (2.0, 2.5):
+        now = at
+        with pytest.raises(NotPrepared):
+            run(preparation.run())
+    assert next(ends, None) is None
