@@ -12,6 +12,8 @@ RUN pip install --no-cache-dir --disable-pip-version-check --require-hashes -r r
 # /app and what is in it belong to root, so that the app cannot replace its own source.
 COPY *.py ./
 COPY database ./database
+COPY openapi ./openapi
+COPY web ./web
 RUN useradd --system --no-create-home --uid 10001 app && install --directory --owner=app --mode=700 /data
 VOLUME /data
 USER 10001

@@ -19,18 +19,18 @@ from starlette.routing import Match, Mount, Route, Router
 import store
 from auth import JWTBackend, TokenVerifier
 from database import Caller, Conflict, Database, DatabaseUnavailable, Rows
-from docs import docs
-from errors import HANDLERS, http_exception, unauthenticated
 from keys import KeySet
 from layout import prepare
-from middleware import CORS, BodyLimit, RequestLog, Shield, TrailingSlash
-from openapi import document
+from openapi.document import document
+from openapi.page import docs
 from paging import MAXIMUM_ID, Position, next_link
-from pieces import is_one_piece, pieces
-from process import configure_logging, end_with_0, end_with_parent
 from schemas import TaskComplete, TaskCreate, TaskQuery, TaskUpdate, task_json, tasks_json
 from settings import Settings, settings_or_exit
-from users import EnsureUser, UserRows
+from web.errors import HANDLERS, http_exception, unauthenticated
+from web.middleware import CORS, BodyLimit, RequestLog, Shield, TrailingSlash
+from web.pieces import is_one_piece, pieces
+from web.process import configure_logging, end_with_0, end_with_parent
+from web.users import EnsureUser, UserRows
 
 logger = logging.getLogger("todo")
 

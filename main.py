@@ -9,15 +9,15 @@ from uvicorn.config import STARTUP_FAILURE
 from uvicorn.supervisors import Multiprocess
 
 from app import app
-from process import ignore_further_stops
 from settings import settings_or_exit
+from web.process import ignore_further_stops
 
 __all__ = ["app", "serve"]
 
-# What makes uvicorn safe here: a bound on the head of a request (`http1.py`), no WebSockets, no log of its own of each
-# request, with its query, and no banner. Requests under way have 20 seconds when it is asked to stop.
+# What makes uvicorn safe here: the bounds of `web/http1.py`, no WebSockets, no log of its own of each request, with its
+# query, and no banner. Requests under way have 20 seconds when it is asked to stop.
 OPTIONS: dict[str, Any] = {
-    "http": "http1:BoundedHttp",
+    "http": "web.http1:BoundedHttp",
     "ws": "none",
     "access_log": False,
     "server_header": False,

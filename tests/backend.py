@@ -14,7 +14,7 @@ ROOT = Path(__file__).parent.parent
 SERVE = [sys.executable, "main.py"]
 # With options as in `main.py`.
 UVICORN = [sys.executable, "-m", "uvicorn", "--no-access-log", "--no-server-header"]
-UVICORN += ["--http", "http1:BoundedHttp", "--ws", "none"]
+UVICORN += ["--http", "web.http1:BoundedHttp", "--ws", "none"]
 # A Procfile finds this Python.
 PATH = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
 

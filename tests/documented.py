@@ -8,7 +8,7 @@ from starlette.routing import Match
 from starlette.types import Message, Receive, Scope, Send
 
 import app
-from middleware import RequestLog
+from web.middleware import RequestLog
 
 DOCUMENT: dict[str, Any] = json.loads(app.openapi_document())
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-import docs
+from openapi import page
 from tests.backend import backend
 from tests.browser.stories import play
 from tests.tokens import token_of
@@ -14,4 +14,4 @@ from tests.tokens import token_of
 def test_docs_page(tampered: str, tmp_path: Path) -> None:
     """Tasks are listed and added from the page; a script with one other bit does not run at all."""
     with backend(f"sqlite:///{tmp_path}/todo.db") as (_, api):
-        play("docs_page.mjs", tmp_path, API=api, TOKEN=token_of("ada"), CDN=docs.SWAGGER_UI, TAMPERED=tampered)
+        play("docs_page.mjs", tmp_path, API=api, TOKEN=token_of("ada"), CDN=page.SWAGGER_UI, TAMPERED=tampered)

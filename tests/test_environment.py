@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 import app
-from process import configure_logging
 from tests.sentences import GUESSABLE, NOT_SET, UNREADABLE, refused_by_client
 from tests.tokens import SECRET
+from web.process import configure_logging
 
 ROOT = Path(__file__).parent.parent
 

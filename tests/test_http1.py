@@ -14,7 +14,6 @@ from hypothesis import strategies as st
 from uvicorn.server import ServerState
 
 from app import create_app
-from http1 import MAXIMUM_HEAD, NO_HTTP, TOO_LARGE, BoundedHttp, JoinedWrites
 from settings import Settings
 from tests.attacks.standin import Transport
 from tests.attacks.wire import answers as answers_in
@@ -22,6 +21,7 @@ from tests.attacks.wire import talk as talk_to
 from tests.processes import answers
 from tests.proxy import HOST, free_port
 from tests.tokens import SECRET
+from web.http1 import MAXIMUM_HEAD, NO_HTTP, TOO_LARGE, BoundedHttp, JoinedWrites
 
 Talk = Callable[[bytes], bytes]
 

@@ -5,9 +5,9 @@ import asyncio
 import pytest
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from http1 import BoundedHttp
 from tests.attacks.sequences import CHUNKED, INNER, by_length, get
 from tests.attacks.standin import Connection, echo, turns
+from web.http1 import BoundedHttp
 
 HALF_A_HEAD = b"GET / HTTP/1.1\r\nHost"
 HALF_A_BODY = by_length(body=b"x" * 1000)[:-10]

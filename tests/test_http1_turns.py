@@ -10,11 +10,11 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
-from http1 import MAXIMUM_HEAD, NO_HTTP, BoundedHttp
 from tests.attacks.games import BODY
 from tests.attacks.sequences import CHUNKED, GARBAGE, INNER, UPGRADES, by_length, chunks, get, in_chunks
 from tests.attacks.standin import Connection, echo, turns
 from tests.attacks.wire import Answer
+from web.http1 import MAXIMUM_HEAD, NO_HTTP, BoundedHttp
 
 REFUSAL = json.dumps({"detail": NO_HTTP}, separators=(",", ":")).encode()
 

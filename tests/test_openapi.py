@@ -15,12 +15,12 @@ from starlette.responses import Response
 from starlette.routing import Mount, Route
 from starlette.testclient import TestClient
 
-import docs
 from app import ALL_ROUTES
-from middleware import METHODS
-from openapi import document
+from openapi import page
+from openapi.document import document
 from schemas import TaskCreate
 from tests.documented import DOCUMENT, operation, resolved, undocumented
+from web.middleware import METHODS
 
 OPERATIONS = [(method, path, item) for path, items in DOCUMENT["paths"].items() for method, item in items.items()]
 REQUIRED = [(b"x-request-id", b"1"), (b"content-type", b"application/json")]
@@ -132,12 +132,12 @@ def test_a_method_that_no_route_takes_is_not_documented() -> None:
 
 
 def test_docs_page(client: TestClient) -> None:
-    page = client.get("/docs")
-    assert page.status_code == 200
-    assert page.headers["content-type"] == "text/html; charset=utf-8"
-    policy = dict(item.split(" ", 1) for item in page.headers["content-security-policy"].split("; "))
+    answer = client.get("/docs")
+    assert answer.status_code == 200
+    assert answer.headers["content-type"] == "text/html; charset=utf-8"
+    policy = dict(item.split(" ", 1) for item in answer.headers["content-security-policy"].split("; "))
     assert policy["default-src"] == policy["frame-ancestors"] == "'none'"
     # One pinned script and the page's own, by its hash.
-    assert policy["script-src"].split(" ")[0] == docs.SCRIPT
+    assert policy["script-src"].split(" ")[0] == page.SCRIPT
     assert "unsafe" not in json.dumps(policy)
-    assert page.text.count("integrity=") == page.text.count("https://") == 2
+    assert answer.text.count("integrity=") == answer.text.count("https://") == 2

@@ -11,11 +11,11 @@ from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
 from paging import Position
-from pieces import pieces
 from tests.asgi import Exchange
 from tests.conftest import Rows
 from tests.pages import pages, whole
 from tests.tokens import bearer, token_of
+from web.pieces import pieces
 
 # As JSON, some of the largest that there are.
 LARGE = {"title": "x" * 200, "description": "\x01" * 1000}

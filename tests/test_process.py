@@ -17,14 +17,14 @@ import uvicorn
 from starlette.testclient import TestClient
 
 import app
-from process import end_with_parent
 from tests.proxy import HOST, free_port
 from tests.tokens import SECRET, bearer, token_of
+from web.process import end_with_parent
 
 ADA = bearer(token_of("ada"))
 # Whatever the host, port and workers.
 SERVED = {
-    "http": "http1:BoundedHttp",
+    "http": "web.http1:BoundedHttp",
     "ws": "none",
     "access_log": False,
     "server_header": False,

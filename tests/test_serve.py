@@ -119,7 +119,7 @@ def test_an_import_that_fails_is_a_failure(copy: Path, url: str, workers: str) -
 
 @by_workers
 def test_a_lifespan_that_fails_is_a_failure(copy: Path, url: str, workers: str) -> None:
-    with (copy / "process.py").open("a") as source:
+    with (copy / "web/process.py").open("a") as source:
         source.write("\n\nend_with_parent = None\n")
 
     status, lines = end(SERVE, {"DATABASE_URL": url, "WEB_CONCURRENCY": workers}, copy)

@@ -13,8 +13,8 @@ from starlette.responses import StreamingResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.server import ServerState
 
-from http1 import MAXIMUM_HEAD
 from tests.attacks.wire import Answer, answers
+from web.http1 import MAXIMUM_HEAD
 
 # Turns of the event loop in which an app that waits for nobody has done all that it can.
 TURNS = 10

@@ -12,10 +12,10 @@ import pytest
 from h11 import LocalProtocolError
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from http1 import BoundedHttp
 from tests.attacks.games import HEADERS, LINES, SMUGGLED, SMUGGLING, UNFINISHED
 from tests.attacks.sequences import SEQUENCES
 from tests.attacks.standin import Connection, echo
+from web.http1 import BoundedHttp
 
 REST = b"\r\nHost: x\r\n{auth}\r\nConnection: close\r\n"
 GAMES = {

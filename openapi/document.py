@@ -7,7 +7,7 @@ from pydantic import BaseModel, TypeAdapter
 from pydantic.json_schema import GenerateJsonSchema
 from starlette.routing import Route
 
-from operations import ERRORS, HEADERS, OPERATIONS, Object, ref
+from openapi.operations import ERRORS, HEADERS, OPERATIONS, Object, ref
 from paging import MAXIMUM_ID
 from schemas import TaskComplete, TaskCreate, TaskOut, TaskUpdate
 

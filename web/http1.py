@@ -1,6 +1,6 @@
 """Uvicorn's HTTP, one request after the other: bounds on time and memory, an answer in one write, and errors in JSON.
 
-To be started as `uvicorn --http http1:BoundedHttp`.
+To be started as `uvicorn --http web.http1:BoundedHttp`.
 """
 
 import asyncio
@@ -9,7 +9,7 @@ from typing import Any
 import httptools
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
-from errors import error_response
+from web.errors import error_response
 
 # Bytes of a head, of the trailers, or of a chunk's extension. The parser collects them, in a time that grows with their
 # square: 100 MB hold everybody up for seconds. Also the bytes that a client may send ahead before it is kept waiting.

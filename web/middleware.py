@@ -12,7 +12,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from database import DatabaseUnavailable
-from errors import error_response
+from web.errors import error_response
 
 access = logging.getLogger("todo.access")
 logger = logging.getLogger("todo.errors")
