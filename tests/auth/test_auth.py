@@ -15,7 +15,7 @@ import auth
 from auth import Refused, User
 from tests.auth.conftest import make_verifier
 from tests.conftest import RowsOf
-from tests.tokens import ADA, FRONTEND, SECRET, bearer, claims, forge, outcome, refusal, token_of
+from tests.support.tokens import ADA, FRONTEND, SECRET, bearer, claims, forge, outcome, refusal, token_of
 
 SEND_IT = "Send the header Authorization: Bearer <token>."
 ONCE = "The Authorization header must be, once: Bearer <token>."
