@@ -179,7 +179,7 @@ def test_no_more_than_so_many_users_are_remembered(
     client: TestClient, rows: Rows, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whose row is looked at again, and so comes back without a new task, is forgotten."""
-    monkeypatch.setattr("users.REMEMBERED_USERS", 2)
+    monkeypatch.setattr("web.users.REMEMBERED_USERS", 2)
     people = ["ada", "bob", "eve"]
     for person in people:
         client.get("/api/tasks", headers=bearer(token_of(person)))
