@@ -63,6 +63,7 @@ def test_an_object_that_leaves_completed_out_flips_it(ada: TestClient, body: dic
 
 
 @pytest.mark.parametrize("value", [None, 0, 1, "true", "yes", [], {}], ids=repr)
+@pytest.mark.database("any")
 def test_completed_is_set_to_nothing_but_a_boolean(ada: TestClient, rows: Rows, value: Any) -> None:
     task = create(ada, completed=True)
     before = rows(EVERYTHING)

@@ -65,6 +65,7 @@ BAD_CURSORS = {
 
 
 @pytest.mark.parametrize(("sort", "value"), BAD_CURSORS.values(), ids=BAD_CURSORS)
+@pytest.mark.database("any")
 def test_a_cursor_that_was_not_given_is_refused(ada: TestClient, sort: str, value: str) -> None:
     response = ada.get(f"/api/tasks?sort={sort}&limit=1&cursor={value}")
 

@@ -167,6 +167,7 @@ CURSOR = "was not given by this API for sort=created; take it from a Link header
         pytest.param("cursor=", "cursor", CURSOR, id="cursor-empty"),
     ],
 )
+@pytest.mark.database("any")
 def test_a_bad_parameter_is_refused_by_name(ada: TestClient, query: str, field: str, message: str) -> None:
     response = ada.get(f"/api/tasks?{query}")
 
@@ -174,6 +175,7 @@ def test_a_bad_parameter_is_refused_by_name(ada: TestClient, query: str, field: 
     assert response.json() == {"detail": f"{field} {message}.", "errors": [{"field": field, "message": message}]}
 
 
+@pytest.mark.database("any")
 def test_all_bad_parameters_are_named_at_once(ada: TestClient) -> None:
     response = ada.get("/api/tasks?status=done&sort=priority&limit=0")
 
@@ -186,6 +188,7 @@ def test_all_bad_parameters_are_named_at_once(ada: TestClient) -> None:
     assert (response.status_code, response.json()) == (400, {"detail": f"{detail}.", "errors": errors})
 
 
+@pytest.mark.database("any")
 def test_a_huge_limit_is_a_bad_limit(ada: TestClient) -> None:
     response = ada.get(f"/api/tasks?limit={'9' * 5000}")
 

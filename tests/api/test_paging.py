@@ -64,6 +64,7 @@ def test_pages_go_through_tasks_of_the_same_moment(ada: TestClient, rows: Rows) 
     ],
     ids=["limit", "all-of-them", "foreign", "zeros", "twice"],
 )
+@pytest.mark.database("any")
 def test_a_page_links_to_the_next_with_the_parameters_of_a_list_alone(
     ada: TestClient, query: str, kept: dict[str, list[str]]
 ) -> None:
@@ -81,6 +82,7 @@ def test_a_page_links_to_the_next_with_the_parameters_of_a_list_alone(
 
 
 @pytest.mark.parametrize("limit", [2, 3, 500])
+@pytest.mark.database("any")
 def test_the_last_page_links_to_nothing(ada: TestClient, limit: int) -> None:
     create(ada, 2)
 
@@ -134,6 +136,7 @@ def test_a_whole_list_in_chunks_is_what_the_table_holds(
 
 
 @pytest.mark.parametrize("count", [0, 1, CHUNK - 1, CHUNK, CHUNK + 1, 2 * CHUNK, 2 * CHUNK + 1, 3 * CHUNK])
+@pytest.mark.database("any")
 def test_a_whole_list_ends_well_wherever_a_chunk_ends(
     ada: TestClient, monkeypatch: pytest.MonkeyPatch, count: int
 ) -> None:

@@ -11,6 +11,8 @@ from starlette.testclient import TestClient
 import store
 from tests.support.tokens import SECRET, bearer, token_of
 
+pytestmark = pytest.mark.database("any")
+
 OWN_ID = re.compile(r"[0-9a-f]{32}")
 
 
@@ -165,6 +167,7 @@ def test_a_request_without_an_id_is_given_one_of_its_own(client: TestClient) -> 
     ],
 )
 @pytest.mark.parametrize("works", [True, False], ids=["working", "defective"])
+@pytest.mark.database("every")
 def test_neither_tokens_nor_tasks_nor_the_secret_are_logged(
     client: TestClient, log: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch, token: str, works: bool
 ) -> None:
@@ -180,6 +183,7 @@ def test_neither_tokens_nor_tasks_nor_the_secret_are_logged(
         assert secret not in log.text
 
 
+@pytest.mark.database("every")
 def test_at_debug_each_statement_is_logged_without_its_values(ada: TestClient, log: pytest.LogCaptureFixture) -> None:
     ada.post("/api/tasks", json={"title": "Nobody's business"})
 
