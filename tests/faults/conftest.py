@@ -10,16 +10,25 @@ from tests.faults.processes import KILL
 from tests.support.servers import Postgres
 
 
-@pytest.fixture
-def server() -> Iterator[Postgres]:
-    """A PostgreSQL that may be stopped, frozen and killed."""
+@pytest.fixture(scope="session")
+def mortal() -> Iterator[Postgres]:
     with Postgres() as server:
         yield server
 
 
 @pytest.fixture
-def database(server: Postgres) -> str:
-    return server.create_database()
+def server(mortal: Postgres) -> Postgres:
+    """A PostgreSQL that may be stopped, frozen and killed; no other tests use it."""
+    mortal.ensure()
+    return mortal
+
+
+@pytest.fixture
+def database(server: Postgres) -> Iterator[str]:
+    name = server.create_database()
+    yield name
+    server.ensure()
+    server.drop_database(name)
 
 
 @pytest.fixture

@@ -82,6 +82,7 @@ class Server:
 
     def start(self) -> None:
         """Return when it answers queries; RuntimeError, with its log, if it never does."""
+        Process.before_start()
         try:
             self._command = self._prepare()
             self.resume()
@@ -104,6 +105,11 @@ class Server:
             self._command, {}, stop_signal=self.stop_signal, scratch=self._directories, cwd="/", **ACCOUNT
         )
         self._process.wait_until(self._answers)
+
+    def ensure(self) -> None:
+        """Start it again unless it answers."""
+        if not self._answers():
+            self.restart()
 
     def restart(self) -> None:
         self.halt()
