@@ -8,14 +8,10 @@ from starlette.testclient import TestClient
 
 from tests.conftest import Rows
 from tests.support.asgi import call_at_once
+from tests.support.tasks import create
 from tests.support.tokens import bearer, token_of
 
 EVERYTHING = "SELECT * FROM tasks ORDER BY id"
-
-
-def create(client: TestClient, completed: bool) -> dict[str, Any]:
-    task: dict[str, Any] = client.post("/api/tasks", json={"title": "Write", "completed": completed}).json()
-    return task
 
 
 def test_a_toggle_flips_and_flips_back(ada: TestClient, rows: Rows) -> None:

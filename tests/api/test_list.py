@@ -1,11 +1,10 @@
 """Which tasks a list holds, and in which order."""
 
-from typing import Any
-
 import pytest
 from starlette.testclient import TestClient
 
 from tests.conftest import Rows
+from tests.support.tasks import create
 
 TITLES = [
     "pear",
@@ -39,11 +38,6 @@ BY_TITLE = [
 ]
 DUE = [None, "2026-01-31", "0001-01-01", None, "2026-01-31", "9999-12-31", "2025-12-31", "2026-01-31"]
 BY_DUE = [2, 6, 1, 4, 7, 5, 0, 3]
-
-
-def create(client: TestClient, **values: Any) -> dict[str, Any]:
-    task: dict[str, Any] = client.post("/api/tasks", json={"title": "Write", **values}).json()
-    return task
 
 
 def names(client: TestClient, query: str) -> list[str]:

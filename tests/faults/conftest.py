@@ -1,4 +1,4 @@
-"""Servers of a test's own: what is killed here is nobody else's."""
+"""A server for the tests of faults alone: what is killed here is nobody else's."""
 
 import asyncio
 from collections.abc import Callable, Iterator
@@ -12,30 +12,26 @@ from tests.support.servers import Postgres
 
 @pytest.fixture(scope="session")
 def mortal() -> Iterator[Postgres]:
-    with Postgres() as server:
-        yield server
-
-
-@pytest.fixture
-def server(mortal: Postgres) -> Postgres:
     """A PostgreSQL that may be stopped, frozen and killed; no other tests use it."""
+    with Postgres() as mortal:
+        yield mortal
+
+
+@pytest.fixture
+def database(mortal: Postgres) -> Iterator[str]:
+    """One of the mortal server, which lives at the beginning and in the end, whatever a test did."""
     mortal.ensure()
-    return mortal
-
-
-@pytest.fixture
-def database(server: Postgres) -> Iterator[str]:
-    name = server.create_database()
+    name = mortal.create_database()
     yield name
-    server.ensure()
-    server.drop_database(name)
+    mortal.ensure()
+    mortal.drop_database(name)
 
 
 @pytest.fixture
-def kill(server: Postgres, database: str) -> Callable[[], Any]:
+def kill(mortal: Postgres, database: str) -> Callable[[], Any]:
     """Have the server end all connections to the database, and wait for that; as many as it says."""
 
     async def kill() -> int:
-        return int((await asyncio.to_thread(server.execute, database, KILL))[0][0])
+        return int((await asyncio.to_thread(mortal.execute, database, KILL))[0][0])
 
     return kill

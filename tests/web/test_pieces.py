@@ -13,7 +13,7 @@ from starlette.testclient import TestClient
 from paging import Position
 from tests.conftest import Rows
 from tests.support.asgi import Exchange
-from tests.support.pages import pages, whole
+from tests.support.tasks import pages, whole
 from tests.support.tokens import bearer, token_of
 from web.pieces import pieces
 
