@@ -16,13 +16,14 @@ import pytest
 
 from tests.conftest import RowsOf, missing
 from tests.faults.client import Client
-from tests.faults.load import STORED, Load, until
+from tests.faults.load import STORED, Load
 from tests.faults.processes import family, resident, workers
 from tests.support.backend import ROOT, SERVE, backend, listening
 from tests.support.processes import Process, serve
 from tests.support.proxy import free_port
 from tests.support.servers import PgBouncer, Postgres
 from tests.support.tokens import SECRET, SigningKey, bearer, claims, key_server, token_of
+from tests.support.waiting import until
 
 
 def replaced(whole: Sequence[psutil.Process]) -> bool:
