@@ -5,9 +5,10 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
-from sqlalchemy import Dialect, Index, Table, column, text
+from sqlalchemy import Dialect
 from sqlalchemy.schema import CreateIndex, CreateTable, ExecutableDDLElement
 from sqlalchemy.sql.selectable import TextualSelect
+from sqlmodel import Index, Table, column, text
 
 from database import DatabaseError, DatabaseUnavailable, Engine, NotPrepared
 from database.errors import NOT_ALLOWED

@@ -26,15 +26,8 @@ class NoSuchAccount(Exception):
 
 _user, _task = USERS.c, TASKS.c
 
-_COLUMNS = (
-    _task.id,
-    _task.title,
-    _task.description,
-    _task.completed,
-    _task.due_date,
-    _task.created_at,
-    _task.updated_at,
-)
+# What an answer shows: everything but the owner.
+_COLUMNS = [column for column in _task if column.name != "user_id"]
 _OWN = _task.user_id == bindparam("owner")
 _THIS = (_OWN, _task.id == bindparam("task_id"))
 
@@ -100,9 +93,11 @@ def _one(rows: Rows) -> Any:
     return rows[0] if rows else None
 
 
+# What the caller gives; the rest is the database's and the clock's.
+_GIVEN = [column.name for column in _task if column.name not in ("id", "created_at", "updated_at")]
 _CREATE = (
     insert(TASKS)
-    .values({name: bindparam(name) for name in ("user_id", "title", "description", "completed", "due_date")})
+    .values({name: bindparam(name) for name in _GIVEN})
     .values(created_at=bindparam("now"), updated_at=bindparam("now"))
     .returning(*_COLUMNS)
 )
@@ -113,8 +108,7 @@ async def create_task(database: Caller, user_id: str, values: Mapping[str, Any])
     return _one(await database.execute(_CREATE, {"user_id": user_id, "now": now(), **values}))
 
 
-# SQLModel's `select` is typed for up to four columns.
-_SELECT: Select[Any] = select(*_COLUMNS)  # type: ignore[call-overload]
+_SELECT: Select[Any] = select(*_COLUMNS)
 _GET = _SELECT.where(*_THIS)
 
 

@@ -3,8 +3,20 @@
 from datetime import UTC, date, datetime
 from typing import Any
 
-from sqlalchemy import BigInteger, ColumnElement, Identity, Index, Integer, Table, Text, false, func, literal_column
-from sqlmodel import Field, SQLModel
+from sqlalchemy import ColumnElement
+from sqlmodel import (
+    BigInteger,
+    Field,
+    Identity,
+    Index,
+    Integer,
+    SQLModel,
+    Table,
+    Text,
+    false,
+    func,
+    literal_column,
+)
 
 
 def now() -> datetime:

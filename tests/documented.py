@@ -4,7 +4,6 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from starlette.routing import Match
 from starlette.types import Message, Receive, Scope, Send
 
 import app
@@ -28,12 +27,14 @@ def resolved(item: dict[str, Any]) -> dict[str, Any]:
 
 def operation(method: str, path: str) -> dict[str, Any] | None:
     """What the document says of this request; None for one that no route takes."""
-    for prefix, route in app.ALL_ROUTES:
+    for prefix, resources in app.SITE.items():
         if not path.startswith(prefix):
             continue
         inner = path.removeprefix(prefix).removesuffix("/" if prefix else "")
-        if route.matches({"type": "http", "method": method, "path": inner})[0] is Match.FULL:
-            return dict(DOCUMENT["paths"][prefix + route.path]["get" if method == "HEAD" else method.lower()])
+        for resource in resources:
+            if resource.path_regex.fullmatch(inner) and method in (resource.methods or ()):
+                documented = DOCUMENT["paths"][prefix + resource.path_format]
+                return dict(documented["get" if method == "HEAD" else method.lower()])
     return None
 
 

@@ -133,7 +133,7 @@ def test_every_configured_origin_is_allowed(client: TestClient, origin: str) -> 
     preflight = client.options("/api/tasks", headers={"Origin": origin, "Access-Control-Request-Method": "PUT"})
 
     assert cors(answer) == {"access-control-allow-origin": origin, **GRANTED}
-    assert (preflight.status_code, preflight.headers["access-control-allow-origin"]) == (204, origin)
+    assert (preflight.status_code, preflight.headers["access-control-allow-origin"]) == (200, origin)
 
 
 @foreign_origin
@@ -155,37 +155,20 @@ def test_a_preflight_is_answered_before_authentication(client: TestClient, rows:
         },
     )
 
-    assert (response.status_code, response.content) == (204, b"")
+    assert (response.status_code, response.text) == (200, "OK")
     assert cors(response) == {
         "access-control-allow-origin": FRONTEND,
-        **GRANTED,
+        "access-control-allow-credentials": "true",
         "access-control-allow-methods": "GET, POST, PUT, PATCH, DELETE",
         "access-control-allow-headers": wanted,
         "access-control-max-age": "7200",
     }
-    assert response.headers["vary"] == "Access-Control-Request-Method, Access-Control-Request-Headers, Origin"
-    assert rows("SELECT count(*) FROM users") == [(0,)]
-
-
-def test_a_preflight_that_asks_for_very_many_headers_is_refused(client: TestClient) -> None:
-    """Its answer would repeat them all."""
-    headers = {"Origin": FRONTEND, "Access-Control-Request-Method": "PUT"}
-    answers = [
-        client.options("/api/tasks", headers={**headers, "Access-Control-Request-Headers": "x" * size})
-        for size in (4096, 4097, 60_000)
+    assert response.headers["vary"].split(", ")[:3] == [
+        "Origin",
+        "Access-Control-Request-Method",
+        "Access-Control-Request-Headers",
     ]
-
-    refusal = {"detail": "The names of the requested headers are longer than 4096 bytes."}
-    assert answers[0].headers["access-control-allow-headers"] == "x" * 4096
-    assert [answer.status_code for answer in answers] == [204, 400, 400]
-    assert [answer.json() for answer in answers[1:]] == [refusal] * 2
-    assert "access-control-allow-headers" not in answers[2].headers
-
-
-def test_a_preflight_that_asks_for_no_headers_learns_the_usual_ones(client: TestClient) -> None:
-    response = client.options("/api/tasks", headers={"Origin": FRONTEND, "Access-Control-Request-Method": "GET"})
-
-    assert response.headers["access-control-allow-headers"] == "Authorization, Content-Type"
+    assert rows("SELECT count(*) FROM users") == [(0,)]
 
 
 @foreign_origin
@@ -193,17 +176,22 @@ def test_a_preflight_of_no_other_origin_is_granted(client: TestClient, origin: s
     headers = {"Origin": origin, "Access-Control-Request-Method": "GET", "Access-Control-Request-Headers": "x-any"}
     response = client.options("/health", headers=headers)
 
-    assert response.status_code == (400 if origin else 405)
+    assert response.status_code == 400
     assert cors(response) == {}
     assert "Origin" in response.headers["vary"]
 
 
-def test_a_refused_preflight_says_what_to_do(client: TestClient) -> None:
+def test_a_refused_preflight_says_what_to_do(client: TestClient, caplog: pytest.LogCaptureFixture) -> None:
+    """The log names the page's origin and those that are allowed, since no page can read the answer."""
     headers = {"Origin": "https://evil.example", "Access-Control-Request-Method": "GET"}
 
     response = client.options("/api/tasks", headers=headers)
 
-    assert response.json() == {"detail": "This origin is not allowed; add it to CORS_ORIGINS."}
+    advice = "This origin is not allowed; set BETTER_AUTH_URL to it, or add it to CORS_ORIGINS."
+    assert response.json() == {"detail": advice}
+    allowed = "http://localhost:3000, http://localhost:5173, https://app.example.com"
+    warned = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert warned == [f"Refused the preflight of a page of https://evil.example; allowed are {allowed}. {advice}"]
 
 
 def test_a_list_in_chunks_can_be_read_too(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,6 +16,7 @@ from tests.tokens import bearer, token_of
 
 MAXIMUM = 64 * 1024
 EVERYTHING = "SELECT * FROM tasks ORDER BY id"
+SEND_JSON = 'send a JSON object such as {"title": "Buy milk"}, with the header Content-Type: application/json'
 NOT_JSON = re.compile(r"The body is not valid JSON: [^{}]+ at line \d+ column \d+\.")
 TOO_LARGE = {"detail": "The body is larger than 64 KiB."}
 NOT_AN_OBJECT = {
@@ -78,9 +79,19 @@ def test_an_empty_body_is_refused_by_all_but_the_toggle(ada: TestClient) -> None
 
     *refused, toggled = answers_to(ada, path, bytes)
 
-    detail = "The body is not valid JSON: EOF while parsing a value at line 1 column 0."
+    detail = f"The body is empty; {SEND_JSON}."
     assert [(answer.status_code, answer.json()) for answer in refused] == [(400, {"detail": detail})] * 3
     assert (toggled.status_code, toggled.json()["completed"]) == (200, True)
+
+
+@pytest.mark.parametrize(
+    "form", [{"data": {"title": "Write"}}, {"files": {"title": b"Write"}}], ids=["urlencoded", "parts"]
+)
+def test_form_data_is_told_to_be_json(ada: TestClient, rows: Rows, form: dict[str, Any]) -> None:
+    answer = ada.post("/api/tasks", **form)
+
+    assert (answer.status_code, answer.json()) == (400, {"detail": f"The body is form data; {SEND_JSON}."})
+    assert rows(EVERYTHING) == []
 
 
 @pytest.mark.parametrize("body", [b"null", b"true", b"5", b"1.5e3", b'"title"', b"[]", b'[{"title": "Write"}]'])

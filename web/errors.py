@@ -20,9 +20,13 @@ RETRY_AFTER = 1
 
 DETAILS = {
     404: "There is nothing at this address.",
-    405: "This address does not take this method; see the Allow header.",
+    405: "This address takes the methods {Allow} alone.",
     413: "The body is larger than 64 KiB.",
 }
+
+# What a browser sends for a form (HTML standard, section 4.10.21.5), and curl for `-d`.
+FORMS = ("application/x-www-form-urlencoded", "multipart/form-data")
+SEND_JSON = 'send a JSON object such as {"title": "Buy milk"}, with the header Content-Type: application/json'
 
 # By Pydantic's error type, filled in from its context.
 MESSAGES = {
@@ -66,9 +70,26 @@ async def refused(request: Request, error: Refused) -> JSONResponse:
 
 
 async def http_exception(_: Request, error: HTTPException) -> JSONResponse:
+    headers = dict(error.headers or {})
+    if "Allow" in headers:
+        headers["Allow"] = ", ".join(sorted(headers["Allow"].split(", ")))
     standard = error.detail == http.HTTPStatus(error.status_code).phrase
-    detail = DETAILS.get(error.status_code, error.detail) if standard else error.detail
-    return error_response(error.status_code, detail, headers=dict(error.headers or {}))
+    detail = DETAILS.get(error.status_code, error.detail).format(**headers) if standard else error.detail
+    return error_response(error.status_code, detail, headers=headers)
+
+
+def not_json(request: Request, body: bytes, error: ValueError) -> HTTPException:
+    """400 that says what to send instead."""
+    if not body:
+        return HTTPException(400, f"The body is empty; {SEND_JSON}.")
+    if request.headers.get("content-type", "").lower().startswith(FORMS):
+        return HTTPException(400, f"The body is form data; {SEND_JSON}.")
+    return HTTPException(400, f"The body is not valid JSON: {error}.")
+
+
+def no_such_task() -> HTTPException:
+    """The same for a task that is not there and for one that is somebody else's."""
+    return HTTPException(404, "There is no such task.")
 
 
 async def invalid_input(_: Request, error: ValidationError) -> JSONResponse:

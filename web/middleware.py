@@ -7,6 +7,7 @@ import time
 
 from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
+from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -21,15 +22,14 @@ MAXIMUM_BODY = 64 * 1024
 
 # Characters of a path or a user's id that the log shows, so that no request fills it. A user's id has 255 at most.
 LOGGED = 255
-# Bytes of the header names that a preflight may ask for, since its answer repeats them.
-MAXIMUM_REQUESTED = 4096
 
 # Taken over from the caller only in this form: it goes into the log.
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 
-METHODS = "GET, POST, PUT, PATCH, DELETE"
-EXPOSED = b"Allow, Link, Location, Retry-After, WWW-Authenticate, X-Request-ID"
-PREFLIGHT_VARY = b"Access-Control-Request-Method, Access-Control-Request-Headers, Origin"
+METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
+EXPOSED = ("Allow", "Link", "Location", "Retry-After", "WWW-Authenticate", "X-Request-ID")
+VARY = {"Vary": "Origin"}
+NO_ORIGIN = "This origin is not allowed; set BETTER_AUTH_URL to it, or add it to CORS_ORIGINS."
 # Seconds that a browser may remember a preflight; Chromium keeps none for longer.
 PREFLIGHT_LIFETIME = 7200
 
@@ -51,6 +51,9 @@ class RequestLog:
         if not REQUEST_ID.fullmatch(request_id):
             request_id = f"{random.getrandbits(128):032x}"
         scope["request_id"] = request_id
+        # Starlette's patterns stop at a line feed. With this in its place a path matches no route, and below /api it
+        # still needs a token.
+        scope["path"] = path.replace("\n", "\ufffd")
         # Stays when the client has gone before there was an answer (as nginx has it).
         status = 499
 
@@ -87,54 +90,39 @@ def _printable(text: str) -> str:
     return shown + "..." * (len(text) > LOGGED)
 
 
-class CORS:
-    """Cross-origin resource sharing for the allowed origins alone (Fetch standard, section 3.3).
+class CORS(CORSMiddleware):
+    """Starlette's, for the allowed origins alone and with credentials (Fetch standard, section 3.3).
 
-    Starlette's own middleware gives some of the headers to every origin, and answers preflights in plain text.
+    By itself it also gives every other origin some of the headers, and answers its preflights without a word to whoever
+    operates the app.
     """
 
     def __init__(self, app: ASGIApp, allowed_origins: frozenset[str]) -> None:
-        self.app = app
-        self.allowed = {
-            origin: [
-                (b"access-control-allow-origin", origin.encode()),
-                (b"access-control-allow-credentials", b"true"),
-                (b"access-control-expose-headers", EXPOSED),
-            ]
-            for origin in allowed_origins
-        }
+        super().__init__(
+            app,
+            allow_origins=allowed_origins,
+            allow_methods=METHODS,
+            allow_headers=["*"],
+            allow_credentials=True,
+            expose_headers=EXPOSED,
+            max_age=PREFLIGHT_LIFETIME,
+        )
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            return await self.app(scope, receive, send)
-        request = Headers(scope=scope)
-        origin = request.get("origin", "")
-        allowed = self.allowed.get(origin)
-        preflight = origin and scope["method"] == "OPTIONS" and "access-control-request-method" in request
-        headers = [(b"vary", PREFLIGHT_VARY if preflight else b"Origin"), *(allowed or ())]
+    def preflight_response(self, request_headers: Headers) -> Response:
+        origin = request_headers["origin"]
+        if self.is_allowed_origin(origin):
+            return super().preflight_response(request_headers)
+        allowed = ", ".join(sorted(self.allow_origins))
+        logger.warning(
+            "Refused the preflight of a page of %s; allowed are %s. %s", _printable(origin), allowed, NO_ORIGIN
+        )
+        return error_response(400, NO_ORIGIN, headers=VARY)
 
-        async def send_with_cors(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                message["headers"] = [*message["headers"], *headers]
-            await send(message)
-
-        if preflight:
-            await self.preflight(request, allowed is not None)(scope, receive, send_with_cors)
-        else:
-            await self.app(scope, receive, send_with_cors)
-
-    def preflight(self, request: Headers, allowed: bool) -> Response:
-        if not allowed:
-            return error_response(400, "This origin is not allowed; add it to CORS_ORIGINS.")
-        requested = request.get("access-control-request-headers", "Authorization, Content-Type")
-        if len(requested) > MAXIMUM_REQUESTED:
-            return error_response(400, f"The names of the requested headers are longer than {MAXIMUM_REQUESTED} bytes.")
-        headers = {
-            "Access-Control-Allow-Methods": METHODS,
-            "Access-Control-Allow-Headers": requested,
-            "Access-Control-Max-Age": str(PREFLIGHT_LIFETIME),
-        }
-        return Response(status_code=204, headers=headers)
+    async def send(self, message: Message, send: Send, request_headers: Headers) -> None:
+        if not self.is_allowed_origin(request_headers.get("origin", "")):
+            # As if it had named no origin.
+            request_headers = Headers()
+        await super().send(message, send, request_headers)
 
 
 class Shield:

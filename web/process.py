@@ -11,8 +11,9 @@ from multiprocessing.process import BaseProcess
 
 def configure_logging(level: str) -> None:
     """Send the app's log lines to standard error, for the process that serves."""
-    # Its line for each fetch of the keys holds the query of JWKS_URL.
-    logging.getLogger("httpx").setLevel(logging.WARNING)
+    # httpx logs the query of JWKS_URL at each fetch of the keys; watchfiles reports every file that changes.
+    for name in ("httpx", "watchfiles"):
+        logging.getLogger(name).setLevel(logging.WARNING)
     logging.basicConfig(level=level, format="%(asctime)s %(levelname)s %(name)s %(message)s")
 
 
