@@ -37,7 +37,10 @@ PRIVATE_KEYS: dict[str, Callable[[], Any]] = {
 
 
 def claims(user_id: str = "ada", **changes: Any) -> dict[str, Any]:
-    """What Better Auth puts into a token, with the changes; one of None leaves the claim out."""
+    """What Better Auth puts into a token, with the changes; one of None leaves the claim out.
+
+    It lives for a day and not 15 minutes, since some are made when the suite begins.
+    """
     now = int(time.time())
     standard = {
         "iat": now,
@@ -46,7 +49,7 @@ def claims(user_id: str = "ada", **changes: Any) -> dict[str, Any]:
         "emailVerified": False,
         "id": user_id,
         "sub": user_id,
-        "exp": now + 900,
+        "exp": now + 86_400,
         "iss": FRONTEND,
         "aud": FRONTEND,
     }
