@@ -10,7 +10,7 @@ from bench.contestants import Server
 from bench.load import BenchError
 from bench.operations import OPERATIONS, Request
 from bench.stage import Stage
-from tests.tokens import FRONTEND
+from tests.support.tokens import FRONTEND
 
 TIMESTAMP = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z")
 # What differs between two runs of the same operation; its form may not.

@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 from typing import NamedTuple
 
-from tests.backend import ROOT
+from tests.support.backend import ROOT
 
 FRONTEND = ROOT / "docs" / "frontend.md"
 

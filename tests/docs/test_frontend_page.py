@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.backend import ROOT, backend
 from tests.browser.npm import install
 from tests.docs.blocks import FRONTEND, files, write_files
-from tests.tokens import claims, sign, token_of
+from tests.support.backend import ROOT, backend
+from tests.support.tokens import claims, sign, token_of
 
 EXAMPLE = ROOT / "examples" / "nextjs"
 HERE = Path(__file__).parent

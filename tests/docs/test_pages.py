@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.backend import ROOT
+from tests.support.backend import ROOT
 
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 PAGES = sorted({*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), ROOT / "examples" / "nextjs" / "README.md"})
