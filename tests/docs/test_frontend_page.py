@@ -1,4 +1,4 @@
-"""The frontend of docs/frontend.md compiles, has the packages of the example, and its client does what the page says."""
+"""The frontend of docs/frontend.md compiles, has the packages of the example, and its client does what it says."""
 
 import json
 import re
