@@ -1,11 +1,13 @@
 """A fresh database for each test, on SQLite, on PostgreSQL and on PostgreSQL through PgBouncer.
 
-A test that asks for `database_url` (or anything built on it) runs once on each of them.
+A test that asks for `database_url` (or anything built on it) runs once on each of them, or on SQLite alone when it is
+marked `database("any")`. With --quick, tests use SQLite, and those that start a server, a browser or npm are left out.
 """
 
 import os
 import sqlite3
-from collections.abc import Callable, Iterator
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from functools import partial
 from pathlib import Path
@@ -19,11 +21,16 @@ from app import create_app
 from settings import Settings
 from tests.support.documented import AnswerLog
 from tests.support.isolation import StatementLog, constrains_owner
+from tests.support.processes import Process
 from tests.support.proxy import Proxy
-from tests.support.servers import PgBouncer, Postgres
+from tests.support.servers import PgBouncer, Postgres, memory
 from tests.support.tokens import FRONTEND, SECRET, bearer, token_of
 
+TESTS = Path(__file__).parent
 DATABASES = ("sqlite", "postgresql", "pgbouncer")
+# Folders whose tests see the app as a process, or parts of it as they are tested elsewhere.
+FROM_OUTSIDE = ("attacks", "browser", "faults")
+LEFT_OUT = "starts a server, a browser or npm"
 
 
 def missing(what: str) -> None:
@@ -35,12 +42,47 @@ def missing(what: str) -> None:
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--database", choices=DATABASES, help="run the tests that need a database on this one only")
+    parser.addoption("--quick", action="store_true", help="leave out what starts a server, a browser or npm")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    # SQLite waits for the disk with each commit. A folder that was chosen stays chosen.
+    os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", memory() or tempfile.gettempdir())
+    if config.getoption("--quick"):
+        Process.before_start = staticmethod(partial(pytest.skip, LEFT_OUT))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    left_out = [report for report in terminalreporter.stats.get("skipped", []) if LEFT_OUT in str(report.longrepr)]
+    if config.getoption("--quick"):
+        terminalreporter.write_line(
+            f"Left out were PostgreSQL and the {len(left_out)} tests that start a server, a browser or npm."
+        )
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "database_kind" in metafunc.fixturenames:
-        chosen = metafunc.config.getoption("--database")
-        metafunc.parametrize("database_kind", [chosen] if chosen else DATABASES, scope="session")
+        metafunc.parametrize("database_kind", kinds_for(metafunc), scope="session")
+
+
+def kinds_for(metafunc: pytest.Metafunc) -> Sequence[str]:
+    if chosen := metafunc.config.getoption("--database"):
+        return [str(chosen)]
+    marker = metafunc.definition.get_closest_marker("database")
+    alone = metafunc.config.getoption("--quick") or (marker and marker.args == ("any",))
+    return ["sqlite"] if alone else DATABASES
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Long tests come first, so that no core is left alone with one in the end.
+
+    Their processes are what they are about, which coverage does not see; it would only slow them down.
+    """
+    for item in items:
+        if item.path.parent.name in FROM_OUTSIDE:
+            item.add_marker("no_cover")
+    items.sort(key=lambda item: item.get_closest_marker("no_cover") is None)
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -75,11 +117,23 @@ def pgbouncer(postgres: Postgres) -> Iterator[PgBouncer]:
         yield server
 
 
+@pytest.fixture(scope="session")
+def reused(postgres: Postgres) -> str:
+    return postgres.create_database()
+
+
 @pytest.fixture
-def postgres_url(postgres: Postgres) -> Iterator[str]:
-    """A fresh database on PostgreSQL."""
+def postgres_url(postgres: Postgres, reused: str) -> Iterator[str]:
+    """A database on PostgreSQL that is as good as new."""
+    yield postgres.url(reused)
+    postgres.empty(reused)
+
+
+@pytest.fixture
+def pgbouncer_url(postgres: Postgres, pgbouncer: PgBouncer) -> Iterator[str]:
+    """A new database on PostgreSQL through PgBouncer, which would keep connections to one that is used again."""
     name = postgres.create_database()
-    yield postgres.url(name)
+    yield pgbouncer.url(name)
     postgres.drop_database(name)
 
 
@@ -88,11 +142,8 @@ def database_url(database_kind: str, request: pytest.FixtureRequest, tmp_path: P
     """A fresh database of the kind that this run of the test is for."""
     if database_kind == "sqlite":
         return f"sqlite:///{tmp_path}/todo.db"
-    url: str = request.getfixturevalue("postgres_url")
-    if database_kind == "postgresql":
-        return url
-    bouncer: PgBouncer = request.getfixturevalue("pgbouncer")
-    return bouncer.url(database_name(url))
+    fixture = "postgres_url" if database_kind == "postgresql" else "pgbouncer_url"
+    return str(request.getfixturevalue(fixture))
 
 
 def database_name(url: str) -> str:
@@ -150,12 +201,13 @@ RowsOf = Callable[[str, str], list[tuple[Any, ...]]]
 
 
 @pytest.fixture
-def rows_of(postgres: Postgres) -> RowsOf:
+def rows_of(request: pytest.FixtureRequest) -> RowsOf:
     """Look into (or change) the rows of a database, past the app."""
 
     def run(database_url: str, sql: str) -> list[tuple[Any, ...]]:
         path = database_url.removeprefix("sqlite:///")
         if path == database_url:
+            postgres: Postgres = request.getfixturevalue("postgres")
             return postgres.execute(database_name(database_url), sql)
         with closing(sqlite3.connect(path)) as connection, connection:
             connection.execute("PRAGMA foreign_keys = ON")

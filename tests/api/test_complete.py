@@ -8,14 +8,10 @@ from starlette.testclient import TestClient
 
 from tests.conftest import Rows
 from tests.support.asgi import call_at_once
+from tests.support.tasks import create
 from tests.support.tokens import bearer, token_of
 
 EVERYTHING = "SELECT * FROM tasks ORDER BY id"
-
-
-def create(client: TestClient, completed: bool) -> dict[str, Any]:
-    task: dict[str, Any] = client.post("/api/tasks", json={"title": "Write", "completed": completed}).json()
-    return task
 
 
 def test_a_toggle_flips_and_flips_back(ada: TestClient, rows: Rows) -> None:
@@ -63,6 +59,7 @@ def test_an_object_that_leaves_completed_out_flips_it(ada: TestClient, body: dic
 
 
 @pytest.mark.parametrize("value", [None, 0, 1, "true", "yes", [], {}], ids=repr)
+@pytest.mark.database("any")
 def test_completed_is_set_to_nothing_but_a_boolean(ada: TestClient, rows: Rows, value: Any) -> None:
     task = create(ada, completed=True)
     before = rows(EVERYTHING)

@@ -8,13 +8,13 @@ from urllib.parse import urlsplit
 import pytest
 from starlette.testclient import TestClient
 
-from tests.support.pages import create, pages, whole
+from tests.support.tasks import create_many, pages, whole
 
 
 def test_somebody_elses_cursor_shows_none_of_their_tasks(ada: TestClient, bob: TestClient) -> None:
-    create(ada, 3)
+    create_many(ada, 3)
     hers = ada.get("/api/tasks?sort=title&limit=1").links["next"]["url"]
-    his = create(bob, 5)
+    his = create_many(bob, 5)
 
     assert {task["id"] for page in pages(bob, urlsplit(hers).query) for task in page} <= {task["id"] for task in his}
 
@@ -65,6 +65,7 @@ BAD_CURSORS = {
 
 
 @pytest.mark.parametrize(("sort", "value"), BAD_CURSORS.values(), ids=BAD_CURSORS)
+@pytest.mark.database("any")
 def test_a_cursor_that_was_not_given_is_refused(ada: TestClient, sort: str, value: str) -> None:
     response = ada.get(f"/api/tasks?sort={sort}&limit=1&cursor={value}")
 
@@ -85,7 +86,7 @@ def test_a_cursor_that_was_not_given_is_refused(ada: TestClient, sort: str, valu
     ],
 )
 def test_a_cursor_may_point_beyond_either_end(ada: TestClient, sort: str, value: str) -> None:
-    create(ada, 2)
+    create_many(ada, 2)
     tasks = whole(ada, f"sort={sort}")
 
     assert whole(ada, f"sort={sort}&cursor={value}") in ([], tasks)

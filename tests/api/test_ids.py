@@ -7,6 +7,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from tests.conftest import Rows
+from tests.support.tasks import create
 
 NO_SUCH_TASK = {"detail": "There is no such task."}
 EVERYTHING = "SELECT * FROM tasks ORDER BY id"
@@ -22,11 +23,6 @@ ON_A_TASK = {
     "delete": ("DELETE", "", None),
 }
 on_a_task = pytest.mark.parametrize(("method", "suffix", "body"), ON_A_TASK.values(), ids=ON_A_TASK)
-
-
-def create(client: TestClient) -> dict[str, Any]:
-    task: dict[str, Any] = client.post("/api/tasks", json={"title": "Write"}).json()
-    return task
 
 
 @pytest.mark.parametrize(

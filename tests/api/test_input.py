@@ -7,6 +7,8 @@ from starlette.testclient import TestClient
 
 from tests.conftest import Rows
 
+pytestmark = pytest.mark.database("any")
+
 FULL = {"title": "Write", "description": "At length", "completed": False, "due_date": "2026-01-31"}
 EVERYTHING = "SELECT * FROM tasks ORDER BY id"
 
@@ -192,6 +194,7 @@ def test_everything_that_is_wrong_is_said_at_once(ada: TestClient) -> None:
         pytest.param("due_date", "2026-01-31 00:00:00z", "2026-01-31", id="midnight-rfc-3339-spelling"),
     ],
 )
+@pytest.mark.database("every")
 def test_a_good_value_is_answered_and_kept(ada: TestClient, rows: Rows, field: str, value: str, kept: str) -> None:
     created = ada.post("/api/tasks", json={"title": "Write", field: value})
     changed = ada.post("/api/tasks", json={"title": "Rewrite"}).headers["location"]
@@ -228,6 +231,7 @@ def test_naming_another_owner_is_forbidden_and_changes_nothing(ada: TestClient, 
 
 
 @pytest.mark.parametrize("owner", ["ada", None], ids=["oneself", "nobody"])
+@pytest.mark.database("every")
 def test_naming_oneself_or_nobody_as_the_owner_is_fine(ada: TestClient, rows: Rows, owner: str | None) -> None:
     created = ada.post("/api/tasks", json={"title": "Mine", "user_id": owner})
     updated = ada.put(created.headers["location"], json={"title": "Still mine", "user_id": owner})

@@ -14,6 +14,8 @@ from tests.conftest import Rows
 from tests.support.asgi import Exchange
 from tests.support.tokens import bearer, token_of
 
+pytestmark = pytest.mark.database("any")
+
 MAXIMUM = 64 * 1024
 EVERYTHING = "SELECT * FROM tasks ORDER BY id"
 SEND_JSON = 'send a JSON object such as {"title": "Buy milk"}, with the header Content-Type: application/json'

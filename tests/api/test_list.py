@@ -1,11 +1,10 @@
 """Which tasks a list holds, and in which order."""
 
-from typing import Any
-
 import pytest
 from starlette.testclient import TestClient
 
 from tests.conftest import Rows
+from tests.support.tasks import create
 
 TITLES = [
     "pear",
@@ -39,11 +38,6 @@ BY_TITLE = [
 ]
 DUE = [None, "2026-01-31", "0001-01-01", None, "2026-01-31", "9999-12-31", "2025-12-31", "2026-01-31"]
 BY_DUE = [2, 6, 1, 4, 7, 5, 0, 3]
-
-
-def create(client: TestClient, **values: Any) -> dict[str, Any]:
-    task: dict[str, Any] = client.post("/api/tasks", json={"title": "Write", **values}).json()
-    return task
 
 
 def names(client: TestClient, query: str) -> list[str]:
@@ -167,6 +161,7 @@ CURSOR = "was not given by this API for sort=created; take it from a Link header
         pytest.param("cursor=", "cursor", CURSOR, id="cursor-empty"),
     ],
 )
+@pytest.mark.database("any")
 def test_a_bad_parameter_is_refused_by_name(ada: TestClient, query: str, field: str, message: str) -> None:
     response = ada.get(f"/api/tasks?{query}")
 
@@ -174,6 +169,7 @@ def test_a_bad_parameter_is_refused_by_name(ada: TestClient, query: str, field: 
     assert response.json() == {"detail": f"{field} {message}.", "errors": [{"field": field, "message": message}]}
 
 
+@pytest.mark.database("any")
 def test_all_bad_parameters_are_named_at_once(ada: TestClient) -> None:
     response = ada.get("/api/tasks?status=done&sort=priority&limit=0")
 
@@ -186,6 +182,7 @@ def test_all_bad_parameters_are_named_at_once(ada: TestClient) -> None:
     assert (response.status_code, response.json()) == (400, {"detail": f"{detail}.", "errors": errors})
 
 
+@pytest.mark.database("any")
 def test_a_huge_limit_is_a_bad_limit(ada: TestClient) -> None:
     response = ada.get(f"/api/tasks?limit={'9' * 5000}")
 

@@ -23,6 +23,8 @@ from tests.support.documented import DOCUMENT, operation, resolved, undocumented
 from web.middleware import METHODS
 from web.routing import Resource
 
+pytestmark = pytest.mark.database("any")
+
 OPERATIONS = [(method, path, item) for path, items in DOCUMENT["paths"].items() for method, item in items.items()]
 REQUIRED = [(b"x-request-id", b"1"), (b"content-type", b"application/json")]
 

@@ -9,7 +9,7 @@ from app import create_app
 from paging import Sort, Status
 from settings import Settings
 from tests.conftest import Rows, RowsOf, database_name
-from tests.support.pages import create, pages, whole
+from tests.support.tasks import create_many, pages, whole
 from tests.support.tokens import SECRET, bearer, token_of
 
 SORTS: list[Sort] = ["created", "title", "due_date"]
@@ -35,7 +35,7 @@ every_sort = pytest.mark.parametrize("sort", SORTS)
 @pytest.mark.parametrize("status", STATUSES)
 @every_sort
 def test_the_pages_of_any_size_are_the_whole_list(ada: TestClient, sort: Sort, status: Status) -> None:
-    create(ada, 8)
+    create_many(ada, 8)
     query = f"sort={sort}&status={status}"
     tasks = whole(ada, query)
 
@@ -45,7 +45,7 @@ def test_the_pages_of_any_size_are_the_whole_list(ada: TestClient, sort: Sort, s
 
 
 def test_pages_go_through_tasks_of_the_same_moment(ada: TestClient, rows: Rows) -> None:
-    tasks = create(ada, 4)
+    tasks = create_many(ada, 4)
     rows("UPDATE tasks SET created_at = (SELECT min(created_at) FROM tasks)")
 
     found = [task["id"] for page in pages(ada, "limit=1") for task in page]
@@ -64,11 +64,12 @@ def test_pages_go_through_tasks_of_the_same_moment(ada: TestClient, rows: Rows) 
     ],
     ids=["limit", "all-of-them", "foreign", "zeros", "twice"],
 )
+@pytest.mark.database("any")
 def test_a_page_links_to_the_next_with_the_parameters_of_a_list_alone(
     ada: TestClient, query: str, kept: dict[str, list[str]]
 ) -> None:
     """So that the header is short, whatever else the query holds."""
-    create(ada, 3)
+    create_many(ada, 3)
 
     link = ada.get(f"/api/tasks?{query}").headers["link"]
 
@@ -81,8 +82,9 @@ def test_a_page_links_to_the_next_with_the_parameters_of_a_list_alone(
 
 
 @pytest.mark.parametrize("limit", [2, 3, 500])
+@pytest.mark.database("any")
 def test_the_last_page_links_to_nothing(ada: TestClient, limit: int) -> None:
-    create(ada, 2)
+    create_many(ada, 2)
 
     response = ada.get(f"/api/tasks?limit={limit}")
 
@@ -91,7 +93,7 @@ def test_the_last_page_links_to_nothing(ada: TestClient, limit: int) -> None:
 
 
 def test_a_limit_may_change_on_the_way(ada: TestClient) -> None:
-    create(ada, 6)
+    create_many(ada, 6)
     tasks = whole(ada, "sort=title")
     url = ada.get("/api/tasks?sort=title&limit=2").links["next"]["url"]
 
@@ -102,11 +104,11 @@ def test_a_limit_may_change_on_the_way(ada: TestClient) -> None:
 @every_sort
 def test_no_task_that_stands_is_missed_or_doubled_while_others_come_and_go(ada: TestClient, sort: Sort) -> None:
     """Among those that go are the one that the cursor names and the one after it."""
-    create(ada, 9)
+    create_many(ada, 9)
     tasks = whole(ada, f"sort={sort}")
     first = ada.get(f"/api/tasks?sort={sort}&limit=3")
 
-    create(ada, 5)
+    create_many(ada, 5)
     gone = [tasks[0], tasks[2], tasks[3]]
     for task in gone:
         ada.delete(f"/api/tasks/{task['id']}")
@@ -123,7 +125,7 @@ def test_a_whole_list_in_chunks_is_what_the_table_holds(
     ada: TestClient, rows: Rows, monkeypatch: pytest.MonkeyPatch, sort: Sort, status: Status
 ) -> None:
     cut_small(monkeypatch)
-    create(ada, 11)
+    create_many(ada, 11)
 
     response = ada.get(f"/api/tasks?sort={sort}&status={status}")
 
@@ -134,18 +136,19 @@ def test_a_whole_list_in_chunks_is_what_the_table_holds(
 
 
 @pytest.mark.parametrize("count", [0, 1, CHUNK - 1, CHUNK, CHUNK + 1, 2 * CHUNK, 2 * CHUNK + 1, 3 * CHUNK])
+@pytest.mark.database("any")
 def test_a_whole_list_ends_well_wherever_a_chunk_ends(
     ada: TestClient, monkeypatch: pytest.MonkeyPatch, count: int
 ) -> None:
     cut_small(monkeypatch)
-    tasks = create(ada, count)
+    tasks = create_many(ada, count)
 
     assert whole(ada) == tasks[::-1]
 
 
 def test_a_whole_list_goes_on_from_a_cursor(ada: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
     cut_small(monkeypatch)
-    tasks = create(ada, 10)[::-1]
+    tasks = create_many(ada, 10)[::-1]
     rest = ada.get("/api/tasks?limit=2").links["next"]["url"].replace("limit=2&", "")
 
     assert ada.get(rest).json() == tasks[2:]
@@ -160,7 +163,7 @@ def test_pages_go_on_whatever_time_zone_the_database_has(
     app = create_app(Settings(secret=SECRET, database_url=postgres_url))
 
     with TestClient(app, headers=bearer(token_of("ada"))) as ada:
-        tasks = create(ada, 2 * CHUNK + 1)[::-1]
+        tasks = create_many(ada, 2 * CHUNK + 1)[::-1]
 
         assert [task for page in pages(ada, "limit=2") for task in page] == tasks
         assert whole(ada) == tasks

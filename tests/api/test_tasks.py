@@ -11,6 +11,7 @@ from app import create_app
 from settings import Settings
 from tests.conftest import Rows, database_name
 from tests.support.servers import Postgres
+from tests.support.tasks import create
 from tests.support.tokens import FRONTEND, SECRET, bearer, token_of
 
 TIMESTAMP = re.compile(r"\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}\.\d{6}Z")
@@ -21,13 +22,6 @@ COLUMNS = "SELECT id, user_id, title, description, completed, CAST(due_date AS t
 EVERYTHING = "SELECT * FROM tasks ORDER BY id"
 
 put_or_patch = pytest.mark.parametrize("method", ["PUT", "PATCH"])
-
-
-def create(client: TestClient, **values: Any) -> dict[str, Any]:
-    response = client.post("/api/tasks", json={**FULL, **values})
-    assert response.status_code == 201
-    task: dict[str, Any] = response.json()
-    return task
 
 
 @pytest.mark.parametrize(
@@ -57,7 +51,15 @@ def test_a_created_task_is_answered_located_and_stored(ada: TestClient, rows: Ro
 
 
 def test_the_keys_of_a_task_are_these_in_this_order(ada: TestClient) -> None:
-    assert list(create(ada)) == ["id", "title", "description", "completed", "due_date", "created_at", "updated_at"]
+    assert list(create(ada, **FULL)) == [
+        "id",
+        "title",
+        "description",
+        "completed",
+        "due_date",
+        "created_at",
+        "updated_at",
+    ]
 
 
 def test_a_task_is_found_where_its_location_says(ada: TestClient) -> None:
@@ -69,7 +71,7 @@ def test_a_task_is_found_where_its_location_says(ada: TestClient) -> None:
 
 
 def test_a_task_outlives_the_process(ada: TestClient, settings: Settings) -> None:
-    task = create(ada)
+    task = create(ada, **FULL)
 
     with TestClient(create_app(settings), headers=bearer(token_of("ada"))) as restarted:
         assert restarted.get("/api/tasks").json() == [task]
@@ -93,7 +95,7 @@ def test_a_task_outlives_the_process(ada: TestClient, settings: Settings) -> Non
 def test_an_update_changes_what_it_names_and_nothing_else(
     ada: TestClient, rows: Rows, change: dict[str, Any], method: str
 ) -> None:
-    task = create(ada)
+    task = create(ada, **FULL)
 
     response = ada.request(method, f"/api/tasks/{task['id']}", json=change)
 
@@ -123,7 +125,7 @@ def test_an_update_changes_what_it_names_and_nothing_else(
 def test_an_update_of_nothing_leaves_the_task_and_its_time_alone(
     ada: TestClient, rows: Rows, body: dict[str, Any], method: str
 ) -> None:
-    task = create(ada)
+    task = create(ada, **FULL)
     before = rows(EVERYTHING)
 
     response = ada.request(method, f"/api/tasks/{task['id']}", json=body)
@@ -142,7 +144,7 @@ def test_clearing_what_is_clear_changes_nothing(ada: TestClient) -> None:
 
 
 def test_a_whole_task_can_be_sent_back(ada: TestClient) -> None:
-    task = create(ada)
+    task = create(ada, **FULL)
 
     response = ada.put(f"/api/tasks/{task['id']}", json={**task, "title": "Rewrite"})
 
@@ -151,7 +153,7 @@ def test_a_whole_task_can_be_sent_back(ada: TestClient) -> None:
 
 
 def test_a_deleted_task_is_gone(ada: TestClient, rows: Rows) -> None:
-    kept, task = create(ada), create(ada)
+    kept, task = create(ada, **FULL), create(ada, **FULL)
     path = f"/api/tasks/{task['id']}"
 
     response, again = ada.delete(path), ada.delete(path)

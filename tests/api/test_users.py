@@ -28,6 +28,7 @@ ROUTES = [
 
 
 @pytest.mark.parametrize(("method", "path", "status"), ROUTES)
+@pytest.mark.database("any")
 def test_the_first_call_makes_the_row_whatever_it_is(
     ada: TestClient, rows: Rows, method: str, path: str, status: int
 ) -> None:
@@ -45,6 +46,7 @@ def test_the_first_call_makes_the_row_whatever_it_is(
         pytest.param("/health", token_of("ada"), id="outside-the-api"),
     ],
 )
+@pytest.mark.database("any")
 def test_a_call_that_is_not_authenticated_makes_none(client: TestClient, rows: Rows, path: str, token: str) -> None:
     client.get(path, headers=bearer(token))
     client.get("/ready")

@@ -28,11 +28,11 @@ TASKS = """
     FROM (SELECT printf('2026-01-01 00:00:00.%06d', number) AS moment FROM numbers)
 """
 
-Server = tuple[Process, str, Path]
+Served = tuple[Process, str, Path]
 
 
 @pytest.fixture
-def server(tmp_path: Path) -> Iterator[Server]:
+def served(tmp_path: Path) -> Iterator[Served]:
     """The backend, its address and its database, in which Ada is known."""
     path = tmp_path / "todo.db"
     with backend(f"sqlite:///{path}", LOG_LEVEL="ERROR") as (process, address):
@@ -56,8 +56,8 @@ def connect(address: str, buffer: int = 4096) -> socket.socket:
     return connection
 
 
-def test_who_sends_requests_for_ever_and_reads_nothing_is_not_read_from_any_more(server: Server) -> None:
-    process, address, _ = server
+def test_who_sends_requests_for_ever_and_reads_nothing_is_not_read_from_any_more(served: Served) -> None:
+    process, address, _ = served
     before, sent = resident(process.pid), 0
     with closing(connect(address)) as connection:
         connection.setblocking(False)
@@ -70,8 +70,8 @@ def test_who_sends_requests_for_ever_and_reads_nothing_is_not_read_from_any_more
 
 
 @pytest.mark.parametrize("query", ["", "?limit=500"])
-def test_slow_readers_of_a_long_list_cost_little(server: Server, query: str) -> None:
-    process, address, path = server
+def test_slow_readers_of_a_long_list_cost_little(served: Served, query: str) -> None:
+    process, address, path = served
     fill(path, 1000, "\x01" * 1000)
     before = resident(process.pid)
     with ExitStack() as stack:
@@ -87,8 +87,8 @@ def test_slow_readers_of_a_long_list_cost_little(server: Server, query: str) -> 
     assert grown < 100 * MIB
 
 
-def test_a_long_list_by_http_1_0_is_never_in_memory_as_a_whole(server: Server) -> None:
-    process, address, path = server
+def test_a_long_list_by_http_1_0_is_never_in_memory_as_a_whole(served: Served) -> None:
+    process, address, path = served
     fill(path, 30_000, "x" * 1000)
     before = resident(process.pid)
     with closing(connect(address, MIB)) as connection:
@@ -104,9 +104,9 @@ def test_a_long_list_by_http_1_0_is_never_in_memory_as_a_whole(server: Server) -
     assert not {b"content-length", b"transfer-encoding"} & dict(answer.headers).keys()
 
 
-def test_who_sends_ahead_and_leaves_causes_no_error(server: Server) -> None:
+def test_who_sends_ahead_and_leaves_causes_no_error(served: Served) -> None:
     """The server looks for errors in its log."""
-    _, address, path = server
+    _, address, path = served
     fill(path, 1000, "x" * 1000)
     for what in (get(b"/ready"), request("GET", "/api/tasks", ADA, close=False)):
         for _ in range(50):

@@ -72,17 +72,17 @@ def sign_up(better_auth: str) -> Iterator[SignUp]:
         yield person
 
 
-def test_two_people_manage_their_tasks(better_auth: str, database_url: str, sign_up: SignUp) -> None:
+def test_two_people_manage_their_tasks(better_auth: str, postgres_url: str, sign_up: SignUp) -> None:
     """Sign up, add, restart the backend, find, toggle, edit, delete; and nobody sees the other's."""
     ada, bob = sign_up("Ada"), sign_up("Bob")
-    with backend(database_url, BETTER_AUTH_URL=better_auth) as (process, api):
+    with backend(postgres_url, BETTER_AUTH_URL=better_auth) as (process, api):
         assert ada.call(api, "GET", "/api/tasks").json() == []
         first = ada.call(api, "POST", "/api/tasks", {"title": "Buy milk", "due_date": "2026-12-24"})
         second = ada.call(api, "POST", "/api/tasks", {"title": "Bäcker 🥐"})
         assert (first.status_code, second.status_code) == (201, 201)
         process.terminate()
 
-    with backend(database_url, BETTER_AUTH_URL=better_auth) as (process, api):
+    with backend(postgres_url, BETTER_AUTH_URL=better_auth) as (process, api):
         assert ada.call(api, "GET", "/api/tasks").json() == [second.json(), first.json()]
         path = first.headers["location"]
 
@@ -106,6 +106,7 @@ def test_two_people_manage_their_tasks(better_auth: str, database_url: str, sign
         assert "Traceback" not in process.output()
 
 
+@pytest.mark.parametrize("better_auth", ["eddsa"], indirect=True)
 def test_the_profile_follows_the_account(better_auth: str, postgres_url: str, rows_of: RowsOf, sign_up: SignUp) -> None:
     """A new name arrives with the next token; signing up again with the same email is a new person."""
     ada = sign_up("Ada")
@@ -129,6 +130,7 @@ def test_the_profile_follows_the_account(better_auth: str, postgres_url: str, ro
         assert httpx2.get(f"{api}/api/tasks", headers=bearer(last_token)).status_code == 200
 
 
+@pytest.mark.parametrize("better_auth", ["eddsa", "hs256"], indirect=True)
 def test_tokens_of_another_better_auth_are_refused(better_auth: str, tmp_path: Path, sign_up: SignUp) -> None:
     """localhost and 127.0.0.1 are two issuers; the 401 names both."""
     elsewhere = better_auth.replace("127.0.0.1", "localhost")

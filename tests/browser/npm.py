@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tests.conftest import missing
+from tests.support.processes import Process
 
 INSTALL = ["npm", "install", "--no-package-lock", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"]
 
@@ -22,6 +23,7 @@ def alone_in(folder: Path) -> Iterator[None]:
 
 def install(folder: Path) -> None:
     """Install what the folder's package.json names, once for each version of it."""
+    Process.before_start()
     if not shutil.which("npm"):
         missing("npm (Node.js 20 or newer)")
     wanted, stamp = (folder / "package.json").read_text(), folder / "node_modules" / ".installed-for-tests"

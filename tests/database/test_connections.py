@@ -16,9 +16,9 @@ from database import Database, DatabaseError, DatabaseUnavailable, InvalidData
 from database.connection import Connection
 from tests.conftest import RowsOf, database_name
 from tests.database.conftest import Connect, Run, ask, write
-from tests.faults.load import until
 from tests.support.proxy import Proxy
 from tests.support.servers import Postgres
+from tests.support.waiting import until
 
 # The end of every answer (PostgreSQL, "Message Formats"), outside of a transaction.
 READY_FOR_QUERY = b"Z\0\0\0\x05I"

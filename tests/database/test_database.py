@@ -19,9 +19,9 @@ from database import Database, DatabaseError, DatabaseUnavailable, Engine
 from settings import Settings
 from tests.conftest import Rows, database_name
 from tests.database.conftest import BACKEND, FOREVER, Connect, Run, ask, query, recover, write
-from tests.faults.load import until
 from tests.support.proxy import Proxy
 from tests.support.tokens import SECRET
+from tests.support.waiting import until
 
 
 def test_answers_the_rows_of_a_statement(run: Run, connect: Connect, database_url: str) -> None:

@@ -1,4 +1,4 @@
-"""Servers of a test's own: what is killed here is nobody else's."""
+"""A server for the tests of faults alone: what is killed here is nobody else's."""
 
 import asyncio
 from collections.abc import Callable, Iterator
@@ -10,23 +10,28 @@ from tests.faults.processes import KILL
 from tests.support.servers import Postgres
 
 
-@pytest.fixture
-def server() -> Iterator[Postgres]:
-    """A PostgreSQL that may be stopped, frozen and killed."""
-    with Postgres() as server:
-        yield server
+@pytest.fixture(scope="session")
+def mortal() -> Iterator[Postgres]:
+    """A PostgreSQL that may be stopped, frozen and killed; no other tests use it."""
+    with Postgres() as mortal:
+        yield mortal
 
 
 @pytest.fixture
-def database(server: Postgres) -> str:
-    return server.create_database()
+def database(mortal: Postgres) -> Iterator[str]:
+    """One of the mortal server, which lives at the beginning and in the end, whatever a test did."""
+    mortal.ensure()
+    name = mortal.create_database()
+    yield name
+    mortal.ensure()
+    mortal.drop_database(name)
 
 
 @pytest.fixture
-def kill(server: Postgres, database: str) -> Callable[[], Any]:
+def kill(mortal: Postgres, database: str) -> Callable[[], Any]:
     """Have the server end all connections to the database, and wait for that; as many as it says."""
 
     async def kill() -> int:
-        return int((await asyncio.to_thread(server.execute, database, KILL))[0][0])
+        return int((await asyncio.to_thread(mortal.execute, database, KILL))[0][0])
 
     return kill

@@ -4,7 +4,7 @@ import asyncio
 import random
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +12,7 @@ from typing import Any
 from database import DEADLINE
 from tests.faults.client import Answer, Client, Lost
 from tests.support.tokens import bearer, token_of
+from tests.support.waiting import until
 
 PEOPLE = 32
 # Tasks that a person has at most.
@@ -226,10 +227,3 @@ class Load:
 
 
 STORED = "SELECT user_id, id, title, description, completed FROM tasks"
-
-
-async def until(condition: Callable[[], bool], seconds: float = 60.0) -> None:
-    """Raises `TimeoutError` when it does not come true."""
-    async with asyncio.timeout(seconds):
-        while not condition():
-            await asyncio.sleep(0.005)

@@ -11,10 +11,11 @@ from collections import Counter
 from collections.abc import Awaitable, Callable
 
 from database import DEADLINE
-from tests.faults.load import STORED, WRITES, Load, until
+from tests.faults.load import STORED, WRITES, Load
 from tests.faults.processes import KILL, family, freeze, resident, workers
 from tests.support.proxy import Proxy
 from tests.support.servers import Postgres
+from tests.support.waiting import until
 
 # Seconds between two faults.
 CALM = 3.0

@@ -4,10 +4,8 @@ import asyncio
 import random
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing
 
-import httpx2
 import pytest
 
 from tests.conftest import Rows
@@ -166,18 +164,3 @@ def test_no_task_that_stands_is_missed_or_doubled_by_paging(database_url: str) -
 
     with workers(database_url) as (_, api):
         asyncio.run(story(api))
-
-
-# Four times five: twenty at once, a hundred processes, starve the tests beside them.
-@pytest.mark.parametrize("_attempt", range(4))
-def test_five_servers_of_four_workers_start_at_once_on_an_empty_database(
-    database_url: str, rows: Rows, _attempt: int
-) -> None:
-    def start(_: int) -> None:
-        with workers(database_url, 4) as (process, api):
-            assert httpx2.get(f"{api}/ready").status_code == 200
-            assert "Traceback" not in process.output()
-
-    with ThreadPoolExecutor(5) as threads:
-        list(threads.map(start, range(5)))
-    assert rows("SELECT count(*) FROM tasks") == [(0,)]

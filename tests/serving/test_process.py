@@ -29,6 +29,7 @@ SERVED = {
     "access_log": False,
     "server_header": False,
     "timeout_graceful_shutdown": 20,
+    "log_level": "info",
 }
 
 

@@ -18,6 +18,7 @@ from tests.conftest import Rows, RowsOf, database_name
 from tests.support.backend import ROOT, backend
 from tests.support.proxy import Proxy, free_port
 from tests.support.tokens import SECRET, bearer, token_of
+from tests.support.waiting import until
 
 ADA = bearer(token_of("ada"))
 
@@ -116,10 +117,12 @@ def test_a_stop_lets_requests_in_flight_finish(postgres_url: str, proxy: Proxy, 
         async with httpx2.AsyncClient(headers=ADA, timeout=30) as client:
             await client.get(f"{api}/api/tasks")
             proxy.delay = 1.0
+            proxy.reset()
             posts = [
                 asyncio.create_task(client.post(f"{api}/api/tasks", json={"title": f"Task {n}"})) for n in range(4)
             ]
-            await asyncio.sleep(0.5)
+            # One is at the database, and the others wait there for their connections.
+            await until(lambda: proxy.round_trips >= 4)
             os.kill(stop, signal.SIGTERM)
             return await asyncio.gather(*posts)
 

@@ -28,6 +28,9 @@ class Process:
     are directories to remove with it should we be killed. Other options are those of `Popen`.
     """
 
+    # May raise: a quick run of the tests starts nothing.
+    before_start: Callable[[], object] = staticmethod(lambda: None)
+
     def __init__(
         self,
         command: Command,
@@ -37,6 +40,7 @@ class Process:
         scratch: Sequence[Path] = (),
         **options: Any,
     ) -> None:
+        self.before_start()
         self._stop_signal = stop_signal
         self._log = tempfile.TemporaryFile()  # noqa: SIM115 - terminate() closes it
         self._output = ""

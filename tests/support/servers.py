@@ -7,8 +7,8 @@ import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Sequence
-from contextlib import closing, suppress
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any, Self
 
@@ -46,6 +46,20 @@ server_idle_timeout = 5
 server_login_retry = 1
 """
 
+# As a new database has it.
+EMPTY = """
+DROP SCHEMA public CASCADE;
+CREATE SCHEMA public AUTHORIZATION pg_database_owner;
+GRANT USAGE ON SCHEMA public TO PUBLIC;
+ALTER DATABASE {name} RESET ALL
+"""
+
+
+def memory() -> str | None:
+    """A folder of which the files are in memory, if there is one with room."""
+    roomy = os.access(MEMORY, os.W_OK) and shutil.disk_usage(MEMORY).free > 2**30
+    return MEMORY if roomy else None
+
 
 class Server:
     """What PostgreSQL and PgBouncer share: a port for life, directories and a process."""
@@ -68,6 +82,7 @@ class Server:
 
     def start(self) -> None:
         """Return when it answers queries; RuntimeError, with its log, if it never does."""
+        Process.before_start()
         try:
             self._command = self._prepare()
             self.resume()
@@ -90,6 +105,11 @@ class Server:
             self._command, {}, stop_signal=self.stop_signal, scratch=self._directories, cwd="/", **ACCOUNT
         )
         self._process.wait_until(self._answers)
+
+    def ensure(self) -> None:
+        """Start it again unless it answers."""
+        if not self._answers():
+            self.restart()
 
     def restart(self) -> None:
         self.halt()
@@ -126,8 +146,7 @@ class Postgres(Server):
 
     def _prepare(self) -> Command:
         # Creating and dropping databases, of 300 files each, is 20 times slower on ext4.
-        roomy = os.access(MEMORY, os.W_OK) and shutil.disk_usage(MEMORY).free > 2**30
-        data = self._directory(MEMORY if roomy else None)
+        data = self._directory(memory())
         binaries = self._installation() / "bin"
         initdb = [str(binaries / "initdb"), f"--pgdata={data}", *INITDB]
         subprocess.run(initdb, check=True, stdout=subprocess.DEVNULL, env={}, cwd=data, **ACCOUNT)
@@ -160,11 +179,26 @@ class Postgres(Server):
 
     def drop_database(self, name: str) -> None:
         """Whoever is connected to it."""
-        leave = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s"
-        # FORCE alone would do, but takes 100 ms to see that they have left.
-        while self.execute("postgres", leave, [name]):
-            time.sleep(0.002)
-        self.execute("postgres", f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+        with self._alone_with(name, "postgres") as cursor:
+            cursor.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+
+    def empty(self, name: str) -> None:
+        """Make it as good as new, whoever is connected to it; ten times faster than a new one."""
+        with self._alone_with(name, name) as cursor:
+            cursor.execute(EMPTY.format(name=name))
+
+    @contextmanager
+    def _alone_with(self, name: str, database: str) -> Iterator[Any]:
+        """A cursor in `database`; nobody else is connected to the one of that name."""
+        leave = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s AND pid <> pg_backend_pid()"
+        with closing(psycopg2.connect(self.url(database))) as connection, connection.cursor() as cursor:
+            connection.autocommit = True
+            cursor.execute(leave, [name])
+            # FORCE alone would do, but takes 100 ms to see that they have left.
+            while cursor.fetchall():
+                time.sleep(0.002)
+                cursor.execute(leave, [name])
+            yield cursor
 
 
 class PgBouncer(Server):

@@ -39,7 +39,7 @@ PRIVATE_KEYS: dict[str, Callable[[], Any]] = {
 def claims(user_id: str = "ada", **changes: Any) -> dict[str, Any]:
     """What Better Auth puts into a token, with the changes; one of None leaves the claim out.
 
-    It lives for a day and not 15 minutes, since some are made when the suite begins.
+    It is good for a day, since some are made when the tests are collected.
     """
     now = int(time.time())
     standard = {

@@ -13,6 +13,8 @@ from settings import Settings
 from tests.conftest import Rows
 from tests.support.tokens import FRONTEND, bearer, token_of
 
+pytestmark = pytest.mark.database("any")
+
 OTHERS = ["https://app.example.com", "http://localhost:5173"]
 GRANTED = {
     "access-control-allow-credentials": "true",

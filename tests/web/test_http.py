@@ -16,6 +16,8 @@ from settings import Settings
 from tests.support.asgi import Exchange
 from tests.support.tokens import FRONTEND, SECRET, bearer, token_of
 
+pytestmark = pytest.mark.database("any")
+
 NOWHERE = {"detail": "There is nothing at this address."}
 DEFECT = {"detail": "Something is wrong on our side; it has been logged."}
 UNREACHABLE = {"detail": "The database cannot be reached at present; try again shortly."}

@@ -13,9 +13,11 @@ from starlette.testclient import TestClient
 from paging import Position
 from tests.conftest import Rows
 from tests.support.asgi import Exchange
-from tests.support.pages import pages, whole
+from tests.support.tasks import pages, whole
 from tests.support.tokens import bearer, token_of
 from web.pieces import pieces
+
+pytestmark = pytest.mark.database("any")
 
 # As JSON, some of the largest that there are.
 LARGE = {"title": "x" * 200, "description": "\x01" * 1000}
@@ -144,6 +146,7 @@ def fill(rows: Rows, count: int) -> None:
 
 
 @pytest.mark.parametrize("query", ["", "sort=title", "limit=40", "limit=500", "sort=due_date&limit=41"])
+@pytest.mark.database("every")
 def test_large_tasks_go_out_in_pieces_and_pages_too(app: Starlette, ada: TestClient, query: str) -> None:
     tasks = [ada.post("/api/tasks", json=LARGE).json() for _ in range(41)]
     ordered = tasks if "sort" in query else tasks[::-1]

@@ -10,8 +10,8 @@ from jwt import PyJWK
 
 from keys import INTERVAL, LIFETIME, KeySet
 from tests.auth.keys.conftest import find, key
-from tests.faults.load import until
 from tests.support.tokens import Clock, KeyServer
+from tests.support.waiting import until
 
 
 def told_as_often(log: pytest.LogCaptureFixture, lines: int) -> bool:

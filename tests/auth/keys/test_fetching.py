@@ -12,9 +12,9 @@ import pytest
 
 from keys import INTERVAL, MAXIMUM, KeyServerUnavailable, KeySet
 from tests.auth.keys.conftest import find, key
-from tests.faults.load import until
 from tests.support.tls import write_certificate
 from tests.support.tokens import Clock, KeyServer, key_server
+from tests.support.waiting import until
 
 
 @pytest.fixture(params=["http", "https"])

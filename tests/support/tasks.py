@@ -1,4 +1,4 @@
-"""Lists of tasks, whole and in pages."""
+"""Tasks made by a test, and lists of them, whole and in pages."""
 
 from typing import Any
 
@@ -7,17 +7,22 @@ from starlette.testclient import TestClient
 Task = dict[str, Any]
 
 
-def create(client: TestClient, count: int) -> list[Task]:
-    """Tasks with ties in every sort, half of them completed."""
+def create(client: TestClient, **values: Any) -> Task:
+    response = client.post("/api/tasks", json={"title": "Write", **values})
+    assert response.status_code == 201
+    task: Task = response.json()
+    return task
+
+
+def create_many(client: TestClient, count: int) -> list[Task]:
+    """With ties in every sort, and half of them completed."""
     return [
-        client.post(
-            "/api/tasks",
-            json={
-                "title": ["b", "A", "c", "a", "B"][number % 5],
-                "completed": number // 2 % 2 == 1,
-                "due_date": [None, "2026-02-01", "2026-01-31"][number % 3],
-            },
-        ).json()
+        create(
+            client,
+            title=["b", "A", "c", "a", "B"][number % 5],
+            completed=number // 2 % 2 == 1,
+            due_date=[None, "2026-02-01", "2026-01-31"][number % 3],
+        )
         for number in range(count)
     ]
 

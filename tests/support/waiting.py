@@ -1,0 +1,11 @@
+"""Waiting for what other processes, threads and tasks do, for as long as a loaded machine may take."""
+
+import asyncio
+from collections.abc import Callable
+
+
+async def until(condition: Callable[[], bool], seconds: float = 60.0) -> None:
+    """Raises `TimeoutError` when it does not come true."""
+    async with asyncio.timeout(seconds):
+        while not condition():
+            await asyncio.sleep(0.005)
