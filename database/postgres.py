@@ -37,7 +37,7 @@ class Postgres:
         self._pools = PerLoop(lambda: Pool(options, size), Pool.close)
 
     async def execute(self, statement: Executable, values: Mapping[str, Any], person: str, deadline: float) -> Rows:
-        compiled = compile_once(statement, DIALECT, False)
+        compiled = compile_once(statement, DIALECT)
         logger.debug(compiled.sql)
         pool = self._pools.get()
         place = await pool.enter(person, is_heavy(values))
