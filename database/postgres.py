@@ -6,6 +6,7 @@ import random
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from psycopg2.extras import register_uuid
 from sqlalchemy import URL, Executable
 from sqlalchemy.dialects.postgresql.psycopg2 import PGDialect_psycopg2
 
@@ -17,6 +18,8 @@ from database.statements import Rows, Statement, compile_once, is_heavy
 logger = logging.getLogger("todo.sql")
 
 DIALECT = PGDialect_psycopg2()  # type: ignore[no-untyped-call]
+# As SQLAlchemy does, whose types rely on it.
+register_uuid()  # type: ignore[no-untyped-call]
 
 # Seconds that a read waits for its answer on a connection that the network may have forgotten.
 MUTE = 2.0

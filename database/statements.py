@@ -2,10 +2,12 @@
 
 from collections import namedtuple
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
 from functools import lru_cache, partial
 from typing import Any
 
 from sqlalchemy import Dialect, Executable
+from sqlmodel.sql.sqltypes import UTCDateTime
 
 Rows = Sequence[Any]
 Convert = Callable[[Any], Any]
@@ -65,8 +67,9 @@ compile_once = lru_cache(512)(Statement)
 def _faults(compiled: Any) -> Iterator[str]:
     for column in (*compiled.insert_prefetch, *compiled.update_prefetch):
         yield f"{column} has a default that Python computes; name its value, or give the column a server_default"
-    for parameter in compiled.post_compile_params:
-        yield f"The parameter {parameter.key} is written into the SQL at each execution, as those of IN are"
+    for parameter in compiled.post_compile_params | compiled.literal_execute_params:
+        name = compiled.bind_names[parameter]
+        yield f"The parameter {name} is written into the SQL at each execution, as those of IN are"
 
 
 def _to_driver(names: Mapping[Any, str], dialect: Dialect) -> Iterator[tuple[str, Convert]]:
@@ -77,17 +80,24 @@ def _to_driver(names: Mapping[Any, str], dialect: Dialect) -> Iterator[tuple[str
 
 
 def _from_driver(columns: Sequence[Any], types: Sequence[Any], dialect: Dialect) -> Iterator[tuple[int, Convert]]:
+    """By the index of a column, what converts all of its values."""
     for index, column in enumerate(columns):
         convert = column.type.dialect_impl(dialect).result_processor(dialect, types[index])
         if convert:
-            yield index, convert
+            in_utc = isinstance(column.type, UTCDateTime) and dialect.name == "postgresql"
+            yield index, partial(_to_utc if in_utc else map, convert)
+
+
+def _to_utc(convert: Convert, values: Iterable[datetime | None]) -> list[datetime | None]:
+    """As the type does, which takes ten times as long to find out that a value is in UTC already."""
+    return [value if value is None or value.tzinfo is UTC else convert(value) for value in values]
 
 
 def _rows(row: type, converts: Mapping[int, Convert], fetched: Sequence[Any]) -> list[Any]:
-    """By column, since that is faster than row by row."""
+    """Converted by column, which is faster than row by row."""
     if fetched and converts:
         columns: list[Iterable[Any]] = list(zip(*fetched, strict=True))
         for index, convert in converts.items():
-            columns[index] = map(convert, columns[index])
+            columns[index] = convert(columns[index])
         fetched = zip(*columns, strict=True)  # type: ignore[assignment]
     return list(map(partial(tuple.__new__, row), fetched))
