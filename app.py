@@ -1,7 +1,6 @@
 """The site map: endpoints, the route table, the order of the middleware, and how the app starts and stops."""
 
 import logging
-import re
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from functools import cache
@@ -14,7 +13,7 @@ from starlette.middleware import Middleware
 from starlette.middleware.authentication import AuthenticationMiddleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
-from starlette.routing import Match, Mount, Route, Router
+from starlette.routing import Mount, Router
 
 import store
 from auth import JWTBackend, TokenVerifier
@@ -23,13 +22,14 @@ from keys import KeySet
 from layout import prepare
 from openapi.document import document
 from openapi.page import docs
-from paging import MAXIMUM_ID, Position, next_link
+from paging import Position, next_link
 from schemas import TaskComplete, TaskCreate, TaskQuery, TaskUpdate, task_json, tasks_json
 from settings import Settings, settings_or_exit
-from web.errors import HANDLERS, http_exception, unauthenticated
+from web.errors import HANDLERS, no_such_task, not_json, unauthenticated
 from web.middleware import CORS, BodyLimit, RequestLog, Shield, TrailingSlash
 from web.pieces import is_one_piece, pieces
 from web.process import configure_logging, end_with_0, end_with_parent
+from web.routing import Resource
 from web.users import EnsureUser, UserRows
 
 logger = logging.getLogger("todo")
@@ -38,8 +38,6 @@ Body = TypeVar("Body", TaskComplete, TaskCreate, TaskUpdate)
 
 # Tasks that the first query of a list without a limit asks for.
 CHUNK = 250
-
-TASK_ID = re.compile(r"0|[1-9][0-9]{0,18}", re.ASCII)
 
 
 async def list_tasks(request: Request) -> Response:
@@ -84,6 +82,11 @@ async def update_task(request: Request) -> Response:
     return task_response(await store.update_task(database(request), request.user.id, task_id(request), changes))
 
 
+async def patch_task(request: Request) -> Response:
+    """The same as PUT, which changes only what is named, too."""
+    return await update_task(request)
+
+
 async def toggle_task(request: Request) -> Response:
     changes = (await parse(request, TaskComplete)).values() if await request.body() else {}
     if changes:
@@ -112,33 +115,26 @@ async def openapi(_: Request) -> Response:
     return json_response(openapi_document())
 
 
-API_ROUTES = [
-    Route("/tasks", list_tasks, methods=["GET"]),
-    Route("/tasks", create_task, methods=["POST"]),
-    Route("/tasks/{id}", get_task, methods=["GET"]),
-    Route("/tasks/{id}", update_task, methods=["PUT"]),
-    Route("/tasks/{id}", update_task, methods=["PATCH"], name="patch_task"),
-    Route("/tasks/{id}", delete_task, methods=["DELETE"]),
-    Route("/tasks/{id}/complete", toggle_task, methods=["PATCH"]),
+# Below /api, with a token.
+API = [
+    Resource("/tasks", GET=list_tasks, POST=create_task),
+    Resource("/tasks/{id:task_id}", GET=get_task, PUT=update_task, PATCH=patch_task, DELETE=delete_task),
+    Resource("/tasks/{id:task_id}/complete", PATCH=toggle_task),
 ]
-ROUTES = [
-    Route("/health", health, methods=["GET"]),
-    Route("/ready", ready, methods=["GET"]),
-    Route("/openapi.json", openapi, methods=["GET"]),
-    Route("/docs", docs, methods=["GET"]),
+# Without one.
+SERVICE = [
+    Resource("/health", GET=health),
+    Resource("/ready", GET=ready),
+    Resource("/openapi.json", GET=openapi),
+    Resource("/docs", GET=docs),
 ]
-
-# Each after the prefix of its path.
-ALL_ROUTES = [*(("/api", route) for route in API_ROUTES), *(("", route) for route in ROUTES)]
-
-for _, route in ALL_ROUTES:
-    # Starlette ends its pattern with `$`, which also matches before a newline at the end.
-    route.path_regex = re.compile(route.path_regex.pattern.removesuffix("$") + r"\Z")
+# By the prefix of their paths.
+SITE = {"/api": API, "": SERVICE}
 
 
 @cache
 def openapi_document() -> bytes:
-    return to_json(document(ALL_ROUTES))
+    return to_json(document(SITE))
 
 
 def create_app(settings: Settings) -> Starlette:
@@ -153,17 +149,15 @@ def create_app(settings: Settings) -> Starlette:
         Middleware(EnsureUser, database=database, rows=user_rows),
         Middleware(TrailingSlash),
     ]
-    api = Mount("/api", Router(API_ROUTES, redirect_slashes=False), middleware=api_middleware)
-    # Mount's own pattern stops at a newline, and such a path would be answered without authentication.
-    api.path_regex = re.compile(r"/api/(?P<path>.*)", re.DOTALL)
+    api = Mount("/api", Router(API, redirect_slashes=False), middleware=api_middleware)
     app = Starlette(
-        routes=[api, *ROUTES],  # tried in this order
+        routes=[api, *SERVICE],
         middleware=[
             Middleware(RequestLog),
             Middleware(CORS, allowed_origins=settings.allowed_origins),
             Middleware(Shield),
         ],
-        exception_handlers=HANDLERS | {405: method_not_allowed},
+        exception_handlers=HANDLERS,
         lifespan=lifespan,
     )
     app.router.redirect_slashes = False
@@ -193,10 +187,11 @@ def database(request: Request) -> Caller:
 
 async def parse(request: Request, schema: type[Body]) -> Body:
     """The body as that schema: 400 when it is not, 403 when it names another owner."""
+    sent = await request.body()
     try:
-        data = from_json(await request.body(), allow_inf_nan=False)
+        data = from_json(sent, allow_inf_nan=False)
     except ValueError as error:
-        raise HTTPException(400, f"The body is not valid JSON: {error}.") from None
+        raise not_json(request, sent, error) from None
     body = schema.model_validate(data)
     if body.user_id not in (None, request.user.id):
         raise HTTPException(403, "The body names another owner (user_id); a task is always its creator's.")
@@ -204,16 +199,8 @@ async def parse(request: Request, schema: type[Body]) -> Body:
 
 
 def task_id(request: Request) -> int:
-    """The id in the path: a 64-bit integer as the API writes it, or else there is no such task."""
-    text = request.path_params["id"]
-    if not TASK_ID.fullmatch(text) or int(text) > MAXIMUM_ID:
-        raise no_such_task()
-    return int(text)
-
-
-def no_such_task() -> HTTPException:
-    """The same for a task that is not there and for one that is somebody else's."""
-    return HTTPException(404, "There is no such task.")
+    found: int = request.path_params["id"]
+    return found
 
 
 def task_response(row: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
@@ -224,17 +211,6 @@ def task_response(row: Any, status: int = 200, headers: Mapping[str, str] | None
 
 def json_response(body: bytes, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
     return Response(body, status, headers, media_type="application/json")
-
-
-async def method_not_allowed(request: Request, _: HTTPException) -> Response:
-    """405 naming the methods of all routes with this path; Starlette names those of the first one."""
-    methods = {
-        method
-        for route in [*ROUTES, *API_ROUTES]
-        if route.matches(request.scope)[0] is not Match.NONE
-        for method in route.methods or ()
-    }
-    return await http_exception(request, HTTPException(405, headers={"Allow": ", ".join(sorted(methods))}))
 
 
 def __getattr__(name: str) -> Any:

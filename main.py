@@ -1,7 +1,8 @@
-"""`python main.py` serves the app as a deployment does; `uvicorn main:app` finds the same app as `uvicorn app:app`."""
+"""`python main.py [--reload]` serves the app; `uvicorn main:app` finds the same app as `uvicorn app:app`."""
 
 import os
 import sys
+from pathlib import Path
 from typing import Any
 
 import uvicorn
@@ -25,13 +26,26 @@ OPTIONS: dict[str, Any] = {
 }
 
 
-def serve() -> None:
-    """Serve at PORT with WEB_CONCURRENCY workers; at the addresses of UVICORN_HOST, or everywhere.
+# Changes of these folders restart nothing. Uvicorn excludes a folder when it is there and named absolutely.
+OTHERS = [Path(__file__).parent / name for name in (".venv", "bench", "docs", "examples", "scripts", "tests")]
 
-    Uvicorn reads FORWARDED_ALLOW_IPS. Exits with another status than 0 when the start fails.
+
+def serve(*, reload: bool = False) -> None:
+    """Serve at PORT with WEB_CONCURRENCY workers; at the address in UVICORN_HOST, or at all of them.
+
+    With `reload` it is one worker, restarted when the source changes. Uvicorn reads FORWARDED_ALLOW_IPS. Exits with a
+    status other than 0 when the start fails.
     """
     settings = settings_or_exit()
-    options = {**OPTIONS, "host": os.getenv("UVICORN_HOST") or "0.0.0.0", "port": settings.port}  # noqa: S104
+    options = {
+        **OPTIONS,
+        "host": os.getenv("UVICORN_HOST") or "0.0.0.0",  # noqa: S104
+        "port": settings.port,
+        "log_level": settings.log_level.lower(),
+    }
+    if reload:
+        excludes = [str(folder) for folder in OTHERS if folder.is_dir()]
+        return uvicorn.run("main:app", reload=True, reload_excludes=excludes, **options)
     if settings.workers == 1:
         return uvicorn.run("main:app", **options)
     # As `uvicorn.run` does, which ends with 0 when a worker could not start.
@@ -44,4 +58,4 @@ def serve() -> None:
 
 
 if __name__ == "__main__":
-    serve()
+    serve(reload="--reload" in sys.argv[1:])

@@ -11,7 +11,7 @@ from bench.contestants import Server
 from bench.load import BenchError
 from bench.operations import OPERATIONS, Request
 from bench.stage import Stage
-from tests.tokens import FRONTEND
+from tests.support.tokens import FRONTEND
 
 # Of the contract. Whatever else an answer has, nobody else needs to have.
 FIELDS = ("id", "title", "description", "completed", "due_date", "created_at", "updated_at")

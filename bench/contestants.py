@@ -6,9 +6,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.processes import Process, serve
-from tests.proxy import free_port
-from tests.tokens import FRONTEND, SECRET
+from tests.support.processes import Process, serve
+from tests.support.proxy import free_port
+from tests.support.tokens import FRONTEND, SECRET
 
 ROOT = Path(__file__).parent.parent
 BENCH = ROOT / "bench"

@@ -23,7 +23,7 @@ from bench.results import note
 from bench.stage import create_tables, postgresql
 from bench.throughput import Plan
 from paging import write_cursor
-from tests.servers import Postgres
+from tests.support.servers import Postgres
 
 SMALL = 1000
 DEPTH = 100_000

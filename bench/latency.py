@@ -13,7 +13,7 @@ from bench.operations import OPERATIONS, Request
 from bench.results import note, percentile
 from bench.stage import OnPostgres, stage
 from bench.throughput import Plan
-from tests.proxy import Proxy
+from tests.support.proxy import Proxy
 
 ROUND_TRIP = 0.02
 REQUESTS_A_SECOND = 20  # so that --seconds says how many are sent, the same number to all

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from functools import cache
 from typing import Any, NamedTuple
 
-from tests.tokens import token_of
+from tests.support.tokens import token_of
 
 OPERATIONS = ("list", "get", "create", "update", "toggle")
 DAY = 86_400

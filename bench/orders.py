@@ -16,7 +16,7 @@ from bench.results import note
 from bench.stage import OnPostgres, stage
 from bench.throughput import Plan
 from paging import Sort, write_cursor
-from tests.servers import Postgres
+from tests.support.servers import Postgres
 
 DEEP = 9 * HOARD // 10
 ROW_AT = {

@@ -15,8 +15,8 @@ from pathlib import Path
 from bench.contestants import ROOT, Contestant, Server, environment, running
 from bench.load import write_requests
 from bench.operations import Request, requests_by_operation
-from tests.proxy import Proxy
-from tests.servers import Postgres
+from tests.support.proxy import Proxy
+from tests.support.servers import Postgres
 
 READERS = [f"reader-{number}" for number in range(50)]
 MAKERS = [f"maker-{number}" for number in range(200)]

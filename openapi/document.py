@@ -1,15 +1,15 @@
 """The OpenAPI 3.1 document: the route table, the Pydantic schemas, and what `operations` says of both."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from pydantic import BaseModel, TypeAdapter
 from pydantic.json_schema import GenerateJsonSchema
-from starlette.routing import Route
 
 from openapi.operations import ERRORS, HEADERS, OPERATIONS, Object, ref
 from paging import MAXIMUM_ID
 from schemas import TaskComplete, TaskCreate, TaskOut, TaskUpdate
+from web.routing import Resource
 
 DESCRIPTION = """\
 Everybody's own tasks. Each request under `/api` carries `Authorization: Bearer <token>` with a token of Better Auth.
@@ -19,15 +19,19 @@ wherever GET is; a trailing slash under `/api` makes no difference.
 """
 
 
-def document(routes: Iterable[tuple[str, Route]]) -> Object:
-    """The document of these routes, each after the prefix of its path.
+def document(site: Mapping[str, Iterable[Resource]]) -> Object:
+    """The document of these resources, by the prefix of their paths.
 
-    Raises `KeyError` for a route that `OPERATIONS` does not know.
+    Raises `KeyError` for an endpoint that `OPERATIONS` does not know.
     """
-    paths: dict[str, Object] = {}
-    for prefix, route in routes:
-        for method in sorted((route.methods or set()) - {"HEAD"}):
-            paths.setdefault(prefix + route.path, {})[method.lower()] = _operation(prefix, route)
+    paths = {
+        prefix + resource.path_format: {
+            method.lower(): _operation(endpoint.__name__, prefix, resource.path_format)
+            for method, endpoint in resource.endpoints.items()
+        }
+        for prefix, resources in site.items()
+        for resource in resources
+    }
     return {
         "openapi": "3.1.0",
         "info": {"title": "Todo API", "version": "1.0.0", "description": DESCRIPTION},
@@ -61,9 +65,9 @@ _REQUEST_ID = {
 }
 
 
-def _operation(prefix: str, route: Route) -> Object:
-    known = OPERATIONS[route.name]
-    private, has_id = bool(prefix), "{id}" in route.path
+def _operation(name: str, prefix: str, path: str) -> Object:
+    known = OPERATIONS[name]
+    private, has_id = bool(prefix), "{id}" in path
     errors = {
         *known.errors,
         500,
@@ -74,7 +78,7 @@ def _operation(prefix: str, route: Route) -> Object:
     }
     parameters = [ref("parameters", "X-Request-ID"), *_query(known.query)]
     operation: Object = {
-        "operationId": route.name,
+        "operationId": name,
         "summary": known.summary,
         "tags": ["tasks" if private else "service"],
         "parameters": [ref("parameters", "id"), *parameters] if has_id else parameters,

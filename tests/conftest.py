@@ -17,11 +17,11 @@ from starlette.testclient import TestClient
 
 from app import create_app
 from settings import Settings
-from tests.documented import AnswerLog
-from tests.isolation import StatementLog, constrains_owner
-from tests.proxy import Proxy
-from tests.servers import PgBouncer, Postgres
-from tests.tokens import FRONTEND, SECRET, bearer, token_of
+from tests.support.documented import AnswerLog
+from tests.support.isolation import StatementLog, constrains_owner
+from tests.support.proxy import Proxy
+from tests.support.servers import PgBouncer, Postgres
+from tests.support.tokens import FRONTEND, SECRET, bearer, token_of
 
 DATABASES = ("sqlite", "postgresql", "pgbouncer")
 

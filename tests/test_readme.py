@@ -10,9 +10,9 @@ from starlette.testclient import TestClient
 
 from app import create_app
 from settings import Settings
-from tests.backend import ROOT, backend
 from tests.conftest import missing
-from tests.tokens import SECRET, SigningKey, bearer, claims, key_server, sign, token_of
+from tests.support.backend import ROOT, backend
+from tests.support.tokens import SECRET, SigningKey, bearer, claims, key_server, sign, token_of
 
 BLOCK = re.compile(r"```sh\n((?:(?!```).)+)```\n\n```(?:json)?\n(.+?)```", re.S)
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z")

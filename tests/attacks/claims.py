@@ -3,7 +3,7 @@
 from typing import Any
 
 from tests.attacks.forgery import LATER, NOW, Group, each, each_signed, seal, twice
-from tests.tokens import FRONTEND, claims, forge
+from tests.support.tokens import FRONTEND, claims, forge
 
 ELSEWHERE = ["http://localhost:3001", "https://localhost:3000", f"{FRONTEND}/", f"{FRONTEND}.evil.example", "null"]
 ELSEWHERE += ["HTTP://LOCALHOST:3000", f"{FRONTEND} ", f" {FRONTEND}", "", "*", "better-auth:session-cache", "http://"]

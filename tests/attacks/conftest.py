@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.attacks.live import Live, live
-from tests.servers import Postgres
+from tests.support.servers import Postgres
 
 
 @pytest.fixture(scope="module", params=["DEBUG", "INFO"])

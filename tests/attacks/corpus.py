@@ -23,7 +23,7 @@ from tests.attacks.forgery import (  # fmt: skip
     swap,
     unsigned,
 )
-from tests.tokens import FRONTEND, SECRET, base64url, claims, forge, sign
+from tests.support.tokens import FRONTEND, SECRET, base64url, claims, forge, sign
 
 NONE: list[Any] = [
     "none",

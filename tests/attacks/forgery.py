@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from jwt.algorithms import get_default_algorithms
 from jwt.utils import base64url_decode
 
-from tests.tokens import SECRET, SigningKey, base64url, claims, forge, sign
+from tests.support.tokens import SECRET, SigningKey, base64url, claims, forge, sign
 
 ALGORITHMS = get_default_algorithms()
 NOW = int(time.time())

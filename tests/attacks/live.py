@@ -5,9 +5,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from tests.attacks.wire import Answer, answers, request, talk
-from tests.backend import PATH, backend, procfile
-from tests.processes import Process
-from tests.tokens import SECRET, KeyServer, key_server, token_of
+from tests.support.backend import PATH, backend, procfile
+from tests.support.processes import Process
+from tests.support.tokens import SECRET, KeyServer, key_server, token_of
 
 PASSWORD = "correct-horse-battery"
 

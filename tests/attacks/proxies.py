@@ -7,8 +7,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tests.conftest import missing
-from tests.processes import serve
-from tests.proxy import HOST, free_port
+from tests.support.processes import serve
+from tests.support.proxy import HOST, free_port
 
 # How most tutorials pass WebSockets on.
 NGINX = """

@@ -8,8 +8,8 @@ from tests.attacks.corpus import CORPUS
 from tests.attacks.forgery import Scene
 from tests.attacks.live import Live
 from tests.attacks.wire import answers, request, talk
-from tests.proxy import free_port
-from tests.tokens import FRONTEND, token_of
+from tests.support.proxy import free_port
+from tests.support.tokens import FRONTEND, token_of
 
 MALLORY = "mallory"
 BANNERS = re.compile(

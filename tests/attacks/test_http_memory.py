@@ -13,10 +13,10 @@ import pytest
 
 from tests.attacks.sequences import get
 from tests.attacks.wire import answers, request, talk
-from tests.backend import backend
 from tests.faults.processes import resident
-from tests.processes import Process
-from tests.tokens import token_of
+from tests.support.backend import backend
+from tests.support.processes import Process
+from tests.support.tokens import token_of
 
 MIB = 2**20
 ADA = f"Authorization: Bearer {token_of('ada')}"

@@ -13,7 +13,7 @@ import pytest
 
 from tests.attacks.live import Live, live
 from tests.attacks.wire import Answer, answers, read_one, request
-from tests.servers import Postgres
+from tests.support.servers import Postgres
 
 PEOPLE, HOARDERS, CONNECTIONS, POOL = 200, 4, 24, 3
 # More than the app has in memory at once, so that a list goes out in pieces.

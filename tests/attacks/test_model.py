@@ -21,7 +21,7 @@ from hypothesis.stateful import (
 from starlette.testclient import TestClient
 
 from tests.attacks.model import BODIES, JSON, PLAIN, RICH, Invalid, Person, values
-from tests.tokens import bearer, token_of
+from tests.support.tokens import bearer, token_of
 
 TIMESTAMP = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z")
 NEXT = re.compile(r'<(/api/tasks\?[^>]+)>; rel="next"')

@@ -16,8 +16,8 @@ import pytest
 from tests.attacks.proxies import haproxy, nginx
 from tests.attacks.sequences import UPGRADES, by_length, get, in_chunks
 from tests.attacks.wire import answers, read_one, request, talk
-from tests.backend import backend
-from tests.tokens import token_of
+from tests.support.backend import backend
+from tests.support.tokens import token_of
 
 VICTIMS, STRANGERS, MEMBERS = 8, 6, 2
 # How often each victim asks for their list, and at least how many requests there are in all, of two proxies.

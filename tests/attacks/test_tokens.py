@@ -15,12 +15,12 @@ import keys as keys_module
 from app import create_app
 from keys import INTERVAL
 from settings import Settings
-from tests.asgi import call_at_once
 from tests.attacks.carriers import CARRIERS
 from tests.attacks.corpus import CORPUS
 from tests.attacks.forgery import Scene, seal
 from tests.conftest import RowsOf
-from tests.tokens import FRONTEND, SECRET, Clock, KeyServer, SigningKey, bearer, claims, key_server, sign
+from tests.support.asgi import call_at_once
+from tests.support.tokens import FRONTEND, SECRET, Clock, KeyServer, SigningKey, bearer, claims, key_server, sign
 
 TASK = {"title": "Stolen"}
 CHALLENGE = re.compile(r'Bearer error="(invalid_request|invalid_token)", error_description="([ !#-\[\]-~]+)"')

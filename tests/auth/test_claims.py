@@ -7,8 +7,8 @@ import pytest
 from starlette.testclient import TestClient
 
 from auth import User
-from tests.sentences import EXPIRED, LONG_HEADER, NO_EXPIRY, NO_JWT, NO_SUBJECT, SIGNATURE
-from tests.tokens import ADA, FRONTEND, SECRET, bearer, claims, forge, outcome, refusal, token_of
+from tests.support.sentences import EXPIRED, LONG_HEADER, NO_EXPIRY, NO_JWT, NO_SUBJECT, SIGNATURE
+from tests.support.tokens import ADA, FRONTEND, SECRET, bearer, claims, forge, outcome, refusal, token_of
 
 ALGORITHM = "The token's algorithm must be HS256 or one of ES256, ES512, EdDSA, PS256, RS256."
 MALFORMED = "The token is malformed."

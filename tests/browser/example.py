@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.backend import ROOT, SERVE, listening
 from tests.browser.npm import alone_in, install
-from tests.processes import Command, Process, answers, serve
-from tests.proxy import free_port
-from tests.tokens import SECRET
+from tests.support.backend import ROOT, SERVE, listening
+from tests.support.processes import Command, Process, answers, serve
+from tests.support.proxy import free_port
+from tests.support.tokens import SECRET
 
 FOLDER = ROOT / "examples" / "nextjs"
 # What npm and Next.js make, and what a developer keeps there.

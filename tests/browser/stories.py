@@ -13,7 +13,7 @@ import pytest
 
 from tests.browser.npm import install
 from tests.conftest import missing
-from tests.processes import Process
+from tests.support.processes import Process
 
 FOLDER = Path(__file__).parent
 END = "The end."

@@ -11,7 +11,7 @@ from sqlalchemy import TextualSelect, column, text
 from database import Database, DatabaseUnavailable
 from layout import prepare
 from settings import Settings
-from tests.tokens import SECRET
+from tests.support.tokens import SECRET
 
 FOREVER = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n"
 BACKEND = "SELECT pg_backend_pid()"

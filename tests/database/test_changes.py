@@ -11,8 +11,8 @@ from app import create_app
 from settings import Settings
 from tests.conftest import Rows, database_name
 from tests.database.foreign import tables
-from tests.servers import Postgres
-from tests.tokens import FRONTEND, SECRET, bearer, token_of
+from tests.support.servers import Postgres
+from tests.support.tokens import FRONTEND, SECRET, bearer, token_of
 
 UNREACHABLE = {"detail": "The database cannot be reached at present; try again shortly."}
 HINT = "if the table belongs to another program, give this app a database or a schema of its own"

@@ -17,8 +17,8 @@ from database.connection import Connection
 from tests.conftest import RowsOf, database_name
 from tests.database.conftest import Connect, Run, ask, write
 from tests.faults.load import until
-from tests.proxy import Proxy
-from tests.servers import Postgres
+from tests.support.proxy import Proxy
+from tests.support.servers import Postgres
 
 # The end of every answer (PostgreSQL, "Message Formats"), outside of a transaction.
 READY_FOR_QUERY = b"Z\0\0\0\x05I"

@@ -20,8 +20,8 @@ from settings import Settings
 from tests.conftest import Rows, database_name
 from tests.database.conftest import BACKEND, FOREVER, Connect, Run, ask, query, recover, write
 from tests.faults.load import until
-from tests.proxy import Proxy
-from tests.tokens import SECRET
+from tests.support.proxy import Proxy
+from tests.support.tokens import SECRET
 
 
 def test_answers_the_rows_of_a_statement(run: Run, connect: Connect, database_url: str) -> None:

@@ -14,10 +14,10 @@ import pytest
 
 from database import NotPrepared
 from layout import CREATE_TABLES_LOCK
-from tests.backend import backend
 from tests.conftest import database_name
 from tests.database.conftest import Connect, Run, ask, recover
-from tests.servers import Postgres
+from tests.support.backend import backend
+from tests.support.servers import Postgres
 
 WAITING = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
 OTHERS = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.faults.processes import KILL
-from tests.servers import Postgres
+from tests.support.servers import Postgres
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from typing import Any
 
 from database import DEADLINE
 from tests.faults.client import Answer, Client, Lost
-from tests.tokens import bearer, token_of
+from tests.support.tokens import bearer, token_of
 
 PEOPLE = 32
 # Tasks that a person has at most.

@@ -6,8 +6,8 @@ from contextlib import AbstractContextManager
 
 import psutil  # type: ignore[import-untyped]
 
-from tests.backend import backend
-from tests.processes import Process
+from tests.support.backend import backend
+from tests.support.processes import Process
 
 # Answers how many there were.
 KILL = """

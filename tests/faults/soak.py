@@ -13,8 +13,8 @@ from collections.abc import Awaitable, Callable
 from database import DEADLINE
 from tests.faults.load import STORED, WRITES, Load, until
 from tests.faults.processes import KILL, family, freeze, resident, workers
-from tests.proxy import Proxy
-from tests.servers import Postgres
+from tests.support.proxy import Proxy
+from tests.support.servers import Postgres
 
 # Seconds between two faults.
 CALM = 3.0

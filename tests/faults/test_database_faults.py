@@ -14,8 +14,8 @@ from database import DEADLINE
 from tests.faults.client import Client
 from tests.faults.load import STORED, WRITES, Load, Outcome, until
 from tests.faults.processes import connections, freeze, resident, workers
-from tests.proxy import Proxy
-from tests.servers import Postgres
+from tests.support.proxy import Proxy
+from tests.support.servers import Postgres
 
 Kill = Callable[[], Awaitable[int]]
 

@@ -13,15 +13,15 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from tests.backend import ROOT, SERVE, backend, listening
 from tests.conftest import RowsOf, missing
 from tests.faults.client import Client
 from tests.faults.load import STORED, Load, until
 from tests.faults.processes import family, resident, workers
-from tests.processes import Process, serve
-from tests.proxy import free_port
-from tests.servers import PgBouncer, Postgres
-from tests.tokens import SECRET, SigningKey, bearer, claims, key_server, token_of
+from tests.support.backend import ROOT, SERVE, backend, listening
+from tests.support.processes import Process, serve
+from tests.support.proxy import free_port
+from tests.support.servers import PgBouncer, Postgres
+from tests.support.tokens import SECRET, SigningKey, bearer, claims, key_server, token_of
 
 
 def test_a_worker_that_is_killed_loses_nothing_acknowledged(server: Postgres, database: str) -> None:

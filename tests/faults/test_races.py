@@ -15,7 +15,7 @@ from tests.faults.client import Client
 from tests.faults.history import Event, State, explained
 from tests.faults.load import request_for
 from tests.faults.processes import workers
-from tests.tokens import bearer, token_of
+from tests.support.tokens import bearer, token_of
 
 MILK: State = ("Milk", False)
 

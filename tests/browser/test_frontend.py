@@ -1,0 +1,79 @@
+"""Frontends in a real browser: the example app on Better Auth, and one that knows the plain contract alone."""
+
+import json
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.browser.example import FOLDER, Api, frontend, npm_run
+from tests.browser.npm import alone_in, install
+from tests.browser.stories import chromium, play
+from tests.conftest import database_name
+from tests.support.backend import backend
+from tests.support.documented import DOCUMENT
+from tests.support.proxy import Proxy, free_port
+from tests.support.tokens import token_of
+
+DOWN = "The server cannot be reached. Check your connection and try again."
+DEFECT = "Something is wrong on our side; it has been logged."
+UNREACHABLE = "The database cannot be reached at present; try again shortly."
+
+# By name: the sentence that people read, how it begins and how it ends.
+Outages = dict[str, tuple[str, Callable[[], object], Callable[[], object]]]
+
+
+def test_example_on_postgresql(postgres_url: str, proxy: Proxy, tmp_path: Path) -> None:
+    """The example signs with a key pair, as Better Auth comes, and shares the database with the API."""
+
+    def unplug() -> None:
+        proxy.refuse()
+        proxy.cut()
+
+    outages: Outages = {"unreachable": (UNREACHABLE, unplug, proxy.accept)}
+    play_example(proxy.url(database_name(postgres_url)), postgres_url, "jwks", outages, tmp_path)
+
+
+def test_example_on_sqlite(tmp_path: Path) -> None:
+    """The example signs with the shared secret; each side has a file of its own."""
+    url = f"sqlite:///{tmp_path}/todo.db"
+    play_example(url, f"{tmp_path}/auth.db", "hs256", {}, tmp_path)
+
+
+def play_example(api_url: str, auth_url: str, mode: str, outages: Outages, folder: Path) -> None:
+    chromium()  # before the long build
+    app = f"http://localhost:{free_port()}"
+    with Api(api_url, app) as api, frontend(app, api.address, JWT_MODE=mode, AUTH_DATABASE_URL=auth_url):
+        outages = {"down": (DOWN, api.stop, api.start), "defect": (DEFECT, api.break_down, api.restart), **outages}
+        actions: dict[str, Callable[[], object]] = {"restart": api.restart}
+        for name, (_, begin, end) in outages.items():
+            actions |= {f"begin-{name}": begin, f"end-{name}": end}
+        sentences = {name: sentence for name, (sentence, *_) in outages.items()}
+        play("example.mjs", folder, actions, API=api.address, APP=app, OUTAGES=json.dumps(sentences))
+
+
+def test_plain_fetch(tmp_path: Path) -> None:
+    """A page of the allowed origin can read every answer, errors included; a page of another one can read none."""
+    port = free_port()
+    frontend, stranger = f"http://localhost:{port}", f"http://127.0.0.1:{port}"
+    with backend(f"sqlite:///{tmp_path}/todo.db", BETTER_AUTH_URL=frontend) as (_, api):
+        token = token_of("ada", iss=frontend, aud=frontend)
+        play("plain_fetch.mjs", tmp_path, API=api, FRONTEND=frontend, STRANGER=stranger, TOKEN=token)
+
+
+@pytest.mark.parametrize("check", ["lint", "typecheck"])
+def test_the_example_passes_its_own_checks(check: str) -> None:
+    install(FOLDER)
+    with alone_in(FOLDER):
+        npm_run(check)
+
+
+def test_the_types_of_the_example_are_those_of_the_document(tmp_path: Path) -> None:
+    """`npm run types` would change nothing."""
+    install(FOLDER)
+    document, types = tmp_path / "openapi.json", tmp_path / "api-schema.d.ts"
+    document.write_text(json.dumps(DOCUMENT))
+    program = FOLDER / "node_modules/.bin/openapi-typescript"
+    subprocess.run([program, document, "--output", types], check=True, capture_output=True, timeout=60)
+    assert types.read_text() == (FOLDER / "lib" / "api-schema.d.ts").read_text()

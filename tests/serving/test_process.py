@@ -1,0 +1,184 @@
+"""The process that serves: the app that it makes, what it has uvicorn do, and how it ends."""
+
+import importlib
+import multiprocessing
+import signal
+import socket
+import sys
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+import pytest
+import uvicorn
+from starlette.testclient import TestClient
+
+import app
+from tests.support.proxy import HOST, free_port
+from tests.support.tokens import SECRET, bearer, token_of
+from web.process import end_with_parent
+
+ADA = bearer(token_of("ada"))
+# Whatever the host, port and workers.
+SERVED = {
+    "http": "web.http1:BoundedHttp",
+    "ws": "none",
+    "access_log": False,
+    "server_header": False,
+    "timeout_graceful_shutdown": 20,
+}
+
+
+@pytest.fixture
+def terminate() -> Iterator[None]:
+    """Put back what SIGTERM does."""
+    before = signal.getsignal(signal.SIGTERM)
+    yield
+    signal.signal(signal.SIGTERM, before)
+
+
+@pytest.fixture
+def fresh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Environment and no app yet, nor afterwards."""
+    monkeypatch.setenv("BETTER_AUTH_SECRET", SECRET)
+    monkeypatch.setenv("DATABASE_URL", f"sqlite:///{tmp_path}/todo.db")
+    vars(app).pop("app", None)
+    yield
+    vars(app).pop("app", None)
+
+
+@pytest.fixture
+def main(fresh: None, terminate: None, monkeypatch: pytest.MonkeyPatch) -> ModuleType:  # noqa: ARG001 - before it
+    """The module, which makes the app."""
+    monkeypatch.delitem(sys.modules, "main", raising=False)
+    return importlib.import_module("main")
+
+
+def test_the_app_is_made_from_the_environment_once(main: ModuleType) -> None:
+    with TestClient(main.app, headers=ADA) as client:
+        assert client.get("/api/tasks").json() == []
+
+
+@pytest.mark.usefixtures("fresh", "terminate")
+def test_a_lone_server_ends_with_0() -> None:
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    _ = app.app
+
+    with pytest.raises(SystemExit, match=r"^0$"):
+        signal.raise_signal(signal.SIGTERM)
+
+
+@pytest.mark.usefixtures("fresh", "terminate")
+def test_a_process_with_a_plan_of_its_own_for_sigterm_keeps_it() -> None:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    _ = app.app
+
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_IGN
+
+
+@pytest.mark.usefixtures("fresh", "terminate")
+def test_a_server_in_a_thread_leaves_signals_to_the_main_one() -> None:
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    with ThreadPoolExecutor(1) as thread:
+        made = thread.submit(lambda: app.app).result()
+
+    assert made is app.app
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+
+
+def test_the_module_knows_nothing_else_by_name() -> None:
+    with pytest.raises(AttributeError, match="has no attribute 'application'"):
+        _ = app.application
+
+
+@pytest.mark.parametrize(
+    ("variables", "host", "port"),
+    [
+        ({}, "0.0.0.0", 8000),  # noqa: S104
+        ({"UVICORN_HOST": HOST, "PORT": "8001", "WEB_CONCURRENCY": "1", "LOG_LEVEL": "INFO"}, HOST, 8001),
+    ],
+    ids=["defaults", "set"],
+)
+def test_one_worker_is_served_in_this_process(
+    main: ModuleType, monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], host: str, port: int
+) -> None:
+    calls: list[Any] = []
+    monkeypatch.setattr(uvicorn, "run", lambda *target, **options: calls.append((target, options)))
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+
+    main.serve()
+
+    assert calls == [(("main:app",), {**SERVED, "host": host, "port": port, "log_level": "info"})]
+
+
+def test_what_is_not_the_app_restarts_nothing(main: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[Any] = []
+    monkeypatch.setattr(uvicorn, "run", lambda *target, **options: calls.append((target, options)))
+    monkeypatch.setenv("WEB_CONCURRENCY", "4")
+
+    main.serve(reload=True)
+
+    ((target, options),) = calls
+    assert (target, options["reload"], "workers" in options) == (("main:app",), True, False)
+    assert {Path(folder).name for folder in options["reload_excludes"]} >= {".venv", "tests", "examples"}
+    assert all(Path(folder).is_absolute() for folder in options["reload_excludes"])
+
+
+class Supervisor:
+    """In the place of uvicorn's: its workers have ended in this way."""
+
+    exit_codes: tuple[int | None, ...]
+
+    def __init__(self, config: uvicorn.Config, sockets: list[socket.socket]) -> None:
+        assert (config.app, config.workers) == ("main:app", 2)
+        assert vars(config).items() >= SERVED.items()
+        self.sockets = sockets
+        self.processes = [SimpleNamespace(exitcode=code) for code in self.exit_codes]
+
+    def run(self) -> None:
+        for each in self.sockets:
+            each.close()
+
+
+@pytest.mark.parametrize(
+    ("exit_codes", "status"),
+    [((0, 0), None), ((-15, -9), None), ((3, 0), 3), ((0, 3), 3)],
+    ids=["stopped", "killed", "first-failed", "last-failed"],
+)
+def test_several_workers_end_as_their_start_did(
+    main: ModuleType, monkeypatch: pytest.MonkeyPatch, exit_codes: tuple[int, ...], status: int | None
+) -> None:
+    monkeypatch.setattr(main, "Multiprocess", type("Ended", (Supervisor,), {"exit_codes": exit_codes}))
+    for name, value in {"UVICORN_HOST": HOST, "PORT": str(free_port()), "WEB_CONCURRENCY": "2"}.items():
+        monkeypatch.setenv(name, value)
+
+    if status is None:
+        main.serve()
+    else:
+        with pytest.raises(SystemExit, match=rf"^{status}$"):
+            main.serve()
+
+
+def test_a_process_without_a_parent_of_its_kind_watches_nobody() -> None:
+    before = threading.active_count()
+
+    end_with_parent()
+
+    assert threading.active_count() == before
+
+
+@pytest.mark.usefixtures("terminate")
+def test_a_worker_is_asked_to_stop_when_its_parent_is_gone(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked, gone = threading.Event(), threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: asked.set())
+    monkeypatch.setattr(multiprocessing, "parent_process", lambda: SimpleNamespace(join=gone.wait))
+
+    end_with_parent()
+
+    assert not asked.is_set()
+    gone.set()
+    assert asked.wait(30)
