@@ -27,8 +27,8 @@ SWEEP = 15.0
 class Place:
     """A place in the queue of a pool, and the connection in it, if there is one already."""
 
-    def __init__(self, pool: "Pool", person: str) -> None:
-        self.pool, self.person = pool, person
+    def __init__(self, pool: "Pool", person: str, heavy: bool) -> None:
+        self.pool, self.person, self.heavy = pool, person, heavy
         self.connection: Connection | None = None
 
     async def connect(self) -> Connection:
@@ -68,7 +68,7 @@ class Pool:
     async def enter(self, person: str, heavy: bool = False) -> Place:
         """Wait for a place in the queue. Raises `DatabaseUnavailable` when it is full."""
         await self._queue.enter(person, heavy)
-        return Place(self, person)
+        return Place(self, person, heavy)
 
     def leave(self, place: Place, deadline: float) -> None:
         """Give the place back, and its connection. `deadline` is the caller's, by the clock of the event loop."""
@@ -143,7 +143,7 @@ class Pool:
             connection.rest()
             self._idle.append(connection)
             self._watch_idle(connection.loop)
-        self._queue.leave(place.person)
+        self._queue.leave(place.person, place.heavy)
 
     async def _finish(self, place: Place, connection: Connection, deadline: float) -> None:
         try:

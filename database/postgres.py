@@ -13,7 +13,7 @@ from sqlalchemy.dialects.postgresql.psycopg2 import PGDialect_psycopg2
 from database.errors import DatabaseUnavailable, Overtaken
 from database.loops import PerLoop
 from database.pool import Place, Pool
-from database.statements import Rows, Statement, compile_once, is_heavy
+from database.statements import HEAVY, Rows, Statement, compile_once, is_heavy
 
 logger = logging.getLogger("todo.sql")
 
@@ -45,7 +45,9 @@ class Postgres:
         pool = self._pools.get()
         place = await pool.enter(person, is_heavy(values))
         try:
-            return compiled.rows(await _ask(place, compiled, compiled.values(values)))
+            rows = compiled.rows(await _ask(place, compiled, compiled.values(values)))
+            place.heavy = len(rows) > HEAVY
+            return rows
         finally:
             pool.leave(place, deadline)
 

@@ -101,7 +101,7 @@ class Sqlite:
         try:
             return await call.run_in(self._read_threads, self._run, self._readers)
         finally:
-            queue.leave(person)
+            queue.leave(person, heavy)
 
     async def _write(self, call: Call, person: str) -> Rows:
         queue = self._writes.get()
