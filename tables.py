@@ -23,7 +23,7 @@ def now() -> datetime:
     return datetime.now(UTC)
 
 
-class User(SQLModel, table=True):
+class UserRow(SQLModel, table=True):
     """A user, as the latest token describes them. Only `id` identifies a user.
 
     Better Auth may add its own columns to this table, and then inserts rows without ours.
@@ -37,7 +37,7 @@ class User(SQLModel, table=True):
     created_at: datetime = Field(default_factory=now, sa_column_kwargs={"server_default": func.now()})
 
 
-class Task(SQLModel, table=True):
+class TaskRow(SQLModel, table=True):
     __tablename__ = "tasks"
 
     # Without AUTOINCREMENT, which needs INTEGER, SQLite reuses the id of a deleted last row.

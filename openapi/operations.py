@@ -118,13 +118,13 @@ LINKS = {
     name: {"operationId": name, "parameters": {"id": "$response.body#/id"}}
     for name in ("get_task", "update_task", "patch_task", "toggle_task", "delete_task")
 }
-TASKS = {"schema": {"type": "array", "items": ref("schemas", "Task")}}
+TASK_LIST = {"schema": {"type": "array", "items": ref("schemas", "Task")}}
 
 # By the name of the route, which is that of its endpoint.
 OPERATIONS = {
     "list_tasks": Operation(
         "List your tasks",
-        {200: answer("The tasks.", TASKS, ["Link"])},
+        {200: answer("The tasks.", TASK_LIST, ["Link"])},
         "The whole list, or one page of it when `limit` is given.",
         query=TaskQuery,
     ),
