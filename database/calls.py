@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from queue import Empty, SimpleQueue
 from typing import Any
 
-from database.errors import of_sqlite
+from database.errors import Conflict, DatabaseError, DatabaseUnavailable, TablesMissing
 from database.statements import Rows
 
 # Steps of SQLite's virtual machine, of some 50 ns, after which a statement is looked at.
@@ -35,7 +35,7 @@ class Call:
             self.given_up = True
             raise
         except sqlite3.Error as error:
-            raise of_sqlite(error) from None
+            raise _in_our_terms(error) from None
 
     def run(self, connection: sqlite3.Connection) -> None:
         """Do the work, unless nobody waits for it any more."""
@@ -98,3 +98,16 @@ class Commits:
 def _commit_each(connection: sqlite3.Connection, calls: Sequence[Call]) -> None:
     for call in calls:
         call.run(connection)
+
+
+def _in_our_terms(error: sqlite3.Error) -> Exception:
+    """SQLite's messages name tables and columns, never values."""
+    message = str(error)
+    if isinstance(error, sqlite3.IntegrityError):
+        return Conflict(message)
+    # SQLite calls everything operational, a statement that is wrong too.
+    if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_ERROR:
+        gone = message.startswith(("no such table", "no such column")) or "has no column" in message
+        return TablesMissing(message) if gone else DatabaseError(message)
+    broken = getattr(error, "sqlite_errorcode", None) in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT)
+    return (DatabaseUnavailable if broken or isinstance(error, sqlite3.OperationalError) else DatabaseError)(message)
