@@ -8,6 +8,8 @@ import pytest
 from tests.support.backend import ROOT
 
 LINK = re.compile(r"\]\(([^)\s]+)\)")
+# `tests/api`, but not `npm run types` or `lib/api.ts`, which is the frontend's.
+NAMED = re.compile(r"`((?:bench|database|docs|examples|openapi|scripts|tests|web)/[\w.*/-]*)(?: [^`]*)?`")
 PAGES = sorted({*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), ROOT / "examples" / "nextjs" / "README.md"})
 
 
@@ -34,6 +36,13 @@ def test_links_lead_somewhere(page: Path) -> None:
         if not target.exists() or (heading and heading not in anchors(target)):
             lost.append(link)
     assert lost == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_files_that_are_named_are_there(page: Path) -> None:
+    """Below the folders of the repository; with a star, at least one."""
+    named = NAMED.findall(page.read_text())
+    assert [name for name in named if not list(ROOT.glob(name.rstrip("/")))] == []
 
 
 def test_the_readme_is_short() -> None:
