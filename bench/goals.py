@@ -1,6 +1,6 @@
 """The figures to reach, and what was reached beside each."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,6 +23,7 @@ ROUND_TRIPS = 1.25
 GROWTH = 1.3
 MEBIBYTES = 64
 DISTURBANCE = 3
+ORDERED = 3
 
 
 @dataclass(frozen=True)
@@ -95,6 +96,24 @@ def _growth(figures: Mapping[str, Any]) -> Iterator[Goal]:
     yield at_most(f"{name}: others' p99, during ÷ without", DISTURBANCE, *(o["ratio"] for o in long["others"].values()))
 
 
+def _orders(figures: Mapping[str, Any]) -> Iterator[Goal]:
+    lists = figures["lists"]
+    for sort, each in lists.items():
+        name = f"{figures['length']:,} tasks by {sort}"
+        yield at_most(
+            f"{name}: the whole list, ÷ that by created", ORDERED, each["seconds"] / lists["created"]["seconds"]
+        )
+        yield at_most(f"{name}: a deep page ÷ the first", GROWTH, each["ratio"])
+
+
+def _fairness(rows: Sequence[Mapping[str, Any]]) -> Iterator[Goal]:
+    most = max(row["connections"] for row in rows)
+    for row in rows:
+        if row["connections"] == most:
+            name = f"Others' get on {most} connections, during ÷ without a burst"
+            yield at_most(f"{name}: {row['burst']}", DISTURBANCE, row["ratio"])
+
+
 def _start(figures: Mapping[str, Any]) -> Iterator[Goal]:
     ours, peer = figures.get(OURS.name), figures.get(SQLMODEL.name)
     if ours and peer:
@@ -107,6 +126,8 @@ JUDGES: dict[str, Callable[[Any], Iterator[Goal]]] = {
     "sqlite": _on_sqlite,
     "latency": _latency,
     "growth": _growth,
+    "orders": _orders,
+    "fairness": _fairness,
     "start": _start,
 }
 
