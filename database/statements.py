@@ -15,6 +15,9 @@ Convert = Callable[[Any], Any]
 # Rows. To read them and write them as JSON takes the event loop some 3 µs each, and everybody else waits so long.
 HEAVY = 50
 
+# Characters of a moment as SQLAlchemy stores it on SQLite, in UTC and without saying so: 2026-01-02 03:04:05.678901.
+STORED = 26
+
 
 class Statement:
     """A statement as a driver takes it, with values and rows converted by SQLAlchemy's types.
@@ -84,13 +87,25 @@ def _from_driver(columns: Sequence[Any], types: Sequence[Any], dialect: Dialect)
     for index, column in enumerate(columns):
         convert = column.type.dialect_impl(dialect).result_processor(dialect, types[index])
         if convert:
-            in_utc = isinstance(column.type, UTCDateTime) and dialect.name == "postgresql"
-            yield index, partial(_to_utc if in_utc else map, convert)
+            moments = _MOMENTS[dialect.name] if isinstance(column.type, UTCDateTime) else map
+            yield index, partial(moments, convert)
 
 
-def _to_utc(convert: Convert, values: Iterable[datetime | None]) -> list[datetime | None]:
-    """As the type does, which takes ten times as long to find out that a value is in UTC already."""
+# As UTCDateTime converts its values, which takes it 15 µs more for a list of 20 tasks: a tenth of the whole request.
+
+
+def _of_postgresql(convert: Convert, values: Iterable[datetime | None]) -> list[datetime | None]:
     return [value if value is None or value.tzinfo is UTC else convert(value) for value in values]
+
+
+def _of_sqlite(convert: Convert, values: Iterable[str | None]) -> list[datetime | None]:
+    return [
+        datetime.fromisoformat(value + "+00:00") if value and len(value) == STORED else convert(value)
+        for value in values
+    ]
+
+
+_MOMENTS: Mapping[str, Callable[..., list[datetime | None]]] = {"postgresql": _of_postgresql, "sqlite": _of_sqlite}
 
 
 def _rows(row: type, converts: Mapping[int, Convert], fetched: Sequence[Any]) -> list[Any]:

@@ -32,7 +32,7 @@ import database.postgres
 import database.sqlite
 from database import Database, Engine
 from database.statements import Statement
-from tests.database.conftest import Connect, Run
+from tests.database.conftest import Connect, Run, write
 
 DIALECTS = [database.postgres.DIALECT, database.sqlite.DIALECT]
 
@@ -94,6 +94,20 @@ def test_moments_are_in_utc_whatever_the_time_zone_of_the_session(
     database = connect(f"{postgres_url}?options=-c%20timezone%3DAsia%2FTokyo", prepare=create_things)
 
     run(database.caller("ada").execute(insert(THINGS).values(VALUES)))
+    (row,) = run(database.caller("ada").execute(select(THINGS.c.seen_at)))
+
+    assert (row.seen_at, row.seen_at.tzinfo) == (IN_UTC, datetime.UTC)
+
+
+@pytest.mark.parametrize(
+    "stored",
+    ["2026-01-02 03:04:05.000006", "2026-01-02T03:04:05.000006Z", "2026-01-02T05:04:05.000006+02:00"],
+    ids=["as we do", "in UTC", "with an offset"],
+)
+def test_moments_on_sqlite_may_have_been_stored_by_another_program(run: Run, connect: Connect, stored: str) -> None:
+    database = connect("sqlite://", prepare=create_things)
+
+    run(write(database, f"INSERT INTO things (seen_at) VALUES ('{stored}')"))
     (row,) = run(database.caller("ada").execute(select(THINGS.c.seen_at)))
 
     assert (row.seen_at, row.seen_at.tzinfo) == (IN_UTC, datetime.UTC)
