@@ -12,7 +12,7 @@ from sqlalchemy import text
 
 from database import Conflict, Database, DatabaseUnavailable
 from tests.database.conftest import FOREVER, Connect, Run, ask, write
-from tests.faults.load import until
+from tests.support.waiting import until
 
 PEOPLE = [f"person {number}" for number in range(8)]
 
