@@ -48,7 +48,7 @@ server_login_retry = 1
 
 # As a new database has it.
 EMPTY = """
-DROP SCHEMA public CASCADE;
+DROP SCHEMA IF EXISTS public CASCADE;
 CREATE SCHEMA public AUTHORIZATION pg_database_owner;
 GRANT USAGE ON SCHEMA public TO PUBLIC;
 ALTER DATABASE {name} RESET ALL
@@ -192,7 +192,7 @@ class Postgres(Server):
         """A cursor in `database`; nobody else is connected to the one of that name."""
         leave = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s AND pid <> pg_backend_pid()"
         with closing(psycopg2.connect(self.url(database))) as connection, connection.cursor() as cursor:
-            connection.autocommit = True
+            connection.set_session(readonly=False, autocommit=True)
             cursor.execute(leave, [name])
             # FORCE alone would do, but takes 100 ms to see that they have left.
             while cursor.fetchall():
