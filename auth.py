@@ -29,7 +29,7 @@ MAXIMUM_NAME = 1000
 # RFC 7515, sections 2 and 3.1: base64url without padding, which PyJWT would take too.
 COMPACT = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]*\.[A-Za-z0-9_-]*", re.ASCII)
 
-# Verified tokens that a process remembers.
+# Verified tokens that a process caches.
 REMEMBERED_TOKENS = 4096
 
 
@@ -57,7 +57,7 @@ class User(BaseUser):
 
 
 class Refused(AuthenticationError):
-    """Why a request is nobody's: a sentence for the caller, and the error code of RFC 6750, section 3.1."""
+    """Authentication failed. Carries the message for the caller and the error code of RFC 6750, section 3.1."""
 
     def __init__(self, reason: str, code: Literal["invalid_request", "invalid_token"] = "invalid_token") -> None:
         super().__init__(reason)
@@ -74,11 +74,11 @@ class JWTBackend(AuthenticationBackend):
         """Raises `Refused`, or `KeyServerUnavailable` when the token's key cannot be had."""
         headers = conn.headers.getlist("authorization")
         if not headers:
-            raise Refused("Send the header Authorization: Bearer <token>.", "invalid_request")
+            raise Refused("There is no token; write `Authorization: Bearer <token>`.", "invalid_request")
         scheme, _, token = headers[0].partition(" ")
         token = token.strip(" ")
         if len(headers) > 1 or scheme.lower() != "bearer" or not token or " " in token:
-            raise Refused("The Authorization header must be, once: Bearer <token>.", "invalid_request")
+            raise Refused("The header cannot be read; write `Authorization: Bearer <token>`, once.", "invalid_request")
         return AuthCredentials(["authenticated"]), await self.verifier.verify(token)
 
 
@@ -86,15 +86,15 @@ class JWTBackend(AuthenticationBackend):
 class _Verified:
     user: User
     expires: float
-    # The version of the keys that the token was verified with; None for the shared secret.
+    # `KeySet.version` at the time; None for the shared secret.
     keys: int | None
 
 
 class TokenVerifier:
-    """Verifies Better Auth's tokens: HS256 with the shared secret, everything else with the keys of its JWKS.
+    """Verifies Better Auth's tokens: HS256 with the shared secret, every other algorithm with a key of its JWKS.
 
-    The algorithm decides which, and the two never meet (RFC 8725, section 2.1). Tokens that were good are remembered,
-    by their hashes, until they expire or the keys change.
+    The two sets of algorithms are never mixed (RFC 8725, section 2.1). The hashes of valid tokens are cached until the
+    tokens expire or the keys change.
     """
 
     def __init__(self, settings: Settings, keys: KeySet) -> None:
@@ -148,7 +148,7 @@ class TokenVerifier:
         return _decode(token, key), version
 
     def _check_addressee(self, claims: dict[str, Any], *, must_name: bool) -> None:
-        """The same keys may sign tokens that are meant for others, so that a token which names anybody must name us."""
+        """Check issuer and audience, since the same keys may sign tokens for other services."""
         if ("iss" in claims or must_name) and claims.get("iss") != self._issuer:
             raise Refused(f"The token was issued by {_shown(claims.get('iss'))}, but {self._issuer} is expected.")
         audience = claims.get("aud")
@@ -173,7 +173,7 @@ def _read_header(token: str) -> dict[str, Any]:
 
 
 def _read_object(part: str) -> dict[str, Any]:
-    """The JSON object in it. Raises `ValueError`, also for a name that comes twice: others may read its first value."""
+    """The JSON object in a part of the token. Raises `ValueError`, also for a repeated name: parsers differ on it."""
 
     def check(members: list[tuple[str, Any]]) -> dict[str, Any]:
         if len(read := dict(members)) < len(members):
@@ -187,7 +187,7 @@ def _read_object(part: str) -> dict[str, Any]:
 
 
 def _decode(token: str, key: jwt.PyJWK) -> dict[str, Any]:
-    """The claims of a token with a good signature, in force now. `iss`, `aud` and the subject are not looked at."""
+    """The claims of a token whose signature and times are valid. Does not check `iss`, `aud` and the subject."""
     signed, _, signature = token.rpartition(".")
     try:
         # PyJWT decodes every part, letter by letter (35 µs for each KiB), before it verifies the signature, once more.
@@ -220,7 +220,7 @@ def _decode(token: str, key: jwt.PyJWK) -> dict[str, Any]:
 
 
 def _user(claims: dict[str, Any], subjects: tuple[str, ...]) -> User:
-    """The person whom the first of these claims that is there names."""
+    """The user that the first claim present among `subjects` names."""
     subject = next((claims[name] for name in subjects if name in claims), None)
     if not isinstance(subject, str) or not subject.strip() or len(subject) > MAXIMUM_SUBJECT or not _storable(subject):
         raise Refused(f"The token names no user: its subject (sub) must be 1 to {MAXIMUM_SUBJECT} characters.")
@@ -230,7 +230,7 @@ def _user(claims: dict[str, Any], subjects: tuple[str, ...]) -> User:
 
 
 def _profile(claims: dict[str, Any], name: str, maximum: int) -> str | None:
-    """A text about the user, who is not shut out for one that cannot be kept."""
+    """An optional claim. Text that cannot be stored is dropped; another type than text is refused."""
     value = claims.get(name)
     if value is not None and not isinstance(value, str):
         raise Refused(f"The token's {name} must be text.")
@@ -238,12 +238,12 @@ def _profile(claims: dict[str, Any], name: str, maximum: int) -> str | None:
 
 
 def _storable(text: str) -> bool:
-    """Whether PostgreSQL can hold it: no NUL, no half of a surrogate pair."""
+    """Whether PostgreSQL can store it: no NUL and no lone surrogate."""
     return "\0" not in text and not any("\ud800" <= character <= "\udfff" for character in text)
 
 
 def _shown(value: Any) -> str:
-    """A claim in an error message; only harmless text is repeated (RFC 6750, section 3: no quotes, no backslash)."""
+    """A claim as an error message shows it. RFC 6750, section 3, allows neither quotes nor backslashes there."""
     if value is None:
         return "nobody"
     harmless = isinstance(value, str) and len(value) <= 200 and all(c.isalnum() or c in ":/.-_[]" for c in value)

@@ -1,4 +1,4 @@
-"""The public keys of Better Auth: fetched in the event loop, remembered, and fetched again when they change."""
+"""The public keys of Better Auth: fetched in the event loop, cached, and fetched again when they may have changed."""
 
 import asyncio
 import json
@@ -24,12 +24,16 @@ MAXIMUM = 1024 * 1024
 
 # RFC 7518, section 6: the parameters of private and of symmetric keys.
 PRIVATE = frozenset({"d", "p", "q", "dp", "dq", "qi", "oth", "k"})
-# Unusable keys that one line of the log names.
+# Unusable keys that a line of the log names.
 NAMED = 5
 
 
 class KeyServerUnavailable(Exception):
-    """The keys cannot be had at present. The message is for the log."""
+    """The keys cannot be fetched at present. The message is for the log."""
+
+
+class NoKeysYet(KeyServerUnavailable):
+    """No set of keys was ever fetched, so that the address may be wrong."""
 
 
 class KeySet:
@@ -60,9 +64,9 @@ class KeySet:
         self.version = 0
 
     async def find(self, kid: str) -> PyJWK | None:
-        """The key, or None when the key server has no such key.
+        """The key, or None when the key server does not list it.
 
-        Raises `KeyServerUnavailable` when the key is unknown and the server gives no set within `timeout`.
+        Raises `KeyServerUnavailable` when the key is unknown and no set can be fetched within `timeout`.
         """
         key = self._keys.get(kid)
         if key is not None:
@@ -74,10 +78,14 @@ class KeySet:
                 while kid not in self._keys and self._fetched_at < asked_at:
                     # Others may wait for the same fetch.
                     if not await asyncio.shield(self._fetch()):
-                        raise KeyServerUnavailable(f"{self._name} could not be read at the last try")
+                        raise self._unavailable("could not be read at the last try")
         except TimeoutError:
-            raise KeyServerUnavailable(f"{self._name} is too slow") from None
+            raise self._unavailable("is too slow") from None
         return self._keys.get(kid)
+
+    def _unavailable(self, reason: str) -> KeyServerUnavailable:
+        kind = KeyServerUnavailable if self._set else NoKeysYet
+        return kind(f"{self._name} {reason}")
 
     def keep_fresh(self) -> None:
         """Have an old set fetched again in the background. Call it in an event loop."""
@@ -112,8 +120,8 @@ class KeySet:
         return True
 
     async def _download(self) -> bytes:
-        """The body of a 2xx answer, by way of the proxies that the environment names; redirects are not followed."""
-        # Here, because who has HS256 tokens alone never needs its 2 MB.
+        """The body of a 2xx answer. Uses the proxies that the environment names; does not follow redirects."""
+        # Imported on first use: its 2 MB are not needed where all tokens are HS256.
         import httpx
 
         async def close_in_the_end(event: str, info: dict[str, Any]) -> None:
@@ -175,7 +183,7 @@ def usable_keys(listed: list[Any]) -> tuple[dict[str, PyJWK], list[str]]:
 
 
 def _public_key(jwk: Any) -> PyJWK:
-    """Raises `ValueError` with the reason why it verifies no signature."""
+    """Raises `ValueError` with the reason why no signature can be verified with it."""
     if not isinstance(jwk, dict):
         raise ValueError("not a JSON object")
     if not PRIVATE.isdisjoint(jwk):

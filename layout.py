@@ -1,32 +1,33 @@
-"""The tables as the database has them: created where they are missing, and compared with what the app needs."""
+"""Creates missing tables, and compares the tables that a database has with what the app needs."""
 
 import math
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
-from sqlalchemy import Dialect, Index, Table, column, text
+from sqlalchemy import Dialect
 from sqlalchemy.schema import CreateIndex, CreateTable, ExecutableDDLElement
 from sqlalchemy.sql.selectable import TextualSelect
+from sqlmodel import Index, Table, column, text
 
 from database import DatabaseError, DatabaseUnavailable, Engine, NotPrepared
 from database.errors import NOT_ALLOWED
 from tables import INDEX_BY_TITLE, TASKS, USERS
 
-# Any 64-bit number; every process that creates the tables asks for the lock of this one.
+# The key of the advisory lock that every process takes before it creates tables; any 64-bit number.
 CREATE_TABLES_LOCK = 0x7461736B73
-# Milliseconds. Whoever waits for that lock keeps nobody else waiting.
+# Milliseconds to wait for that lock. Waiting for it blocks nobody else.
 CREATE_TABLES_TIMEOUT = 3000
-# Milliseconds. Whoever waits for a table that somebody writes to keeps all other writers waiting.
+# Milliseconds to wait for a lock on a table. Waiting for one blocks all other writers of the table.
 LOCK_TIMEOUT = 500
 
-# What the app does without where another program, such as Better Auth, adds the users.
+# Columns that the app needs only where it inserts the users itself.
 ONLY_INSERTED = {"users.created_at"}
-# By these columns of its core schema, as it names them by itself and in snake case.
+# Columns of Better Auth's core schema by which its table is recognised, in both spellings and lower case.
 # https://www.better-auth.com/docs/concepts/database#core-schema
 OF_BETTER_AUTH = {"emailverified", "email_verified"}
 
-# By the type of our column: the types that hold the same.
+# By the type of a column of ours: the types that can store the same values.
 TYPES = {
     "postgresql": {
         "Text": r"text|citext|character( varying)?",
@@ -35,7 +36,7 @@ TYPES = {
         "Date": r"date",
         "UTCDateTime": r"timestamp with time zone",
     },
-    # Which goes by parts of the name. https://www.sqlite.org/datatype3.html#determination_of_column_affinity
+    # SQLite derives the affinity from parts of the name. https://www.sqlite.org/datatype3.html#determination_of_column_affinity
     "sqlite": {
         "Text": r".*(char|clob|text).*",
         "BigInteger": r".*int.*",
@@ -49,9 +50,9 @@ HINT = "if the table belongs to another program, give this app a database or a s
 
 
 class Found(NamedTuple):
-    """A column of a table, or an index, which has no more than a name.
+    """A column of a table; or an index, of which only the name is set.
 
-    `type` is that below a domain, or "read-only". `filled`: the database has a value for it when nobody gives one.
+    `type` is the base type of a domain, or "read-only". `filled`: the database fills it when an INSERT does not.
     """
 
     table: str
@@ -62,9 +63,9 @@ class Found(NamedTuple):
 
 
 class Layout(NamedTuple):
-    """What the app has to know of the tables."""
+    """What the app has to know about the tables."""
 
-    # Or else only who signs up has a row, and the app never makes one.
+    # If not, another program inserts the users, and the app never does.
     owns_users: bool
     missing_indexes: Sequence[str]
 
@@ -80,8 +81,8 @@ def _statement(sql: str) -> TextualSelect:
     return text(sql).columns(*(column(name) for name in Found._fields))
 
 
-# One round trip, in the schema that the search path leads to. 28: takes UPDATE, INSERT and DELETE, as some views do.
-# 7: a trigger for each row before INSERT, which may fill any column.
+# One round trip, for the tables that the search path finds. 28: UPDATE, INSERT and DELETE are possible, as on some
+# views. 7: a row trigger before INSERT, which may fill any column.
 _POSTGRESQL = _statement(
     "SELECT c.relname, a.attname, CASE WHEN pg_relation_is_updatable(c.oid, true) & 28 = 28 AND a.attgenerated = ''"
     " THEN format_type(COALESCE(NULLIF(t.typbasetype, 0), t.oid), NULL) ELSE 'read-only' END, a.attnotnull,"
@@ -92,7 +93,7 @@ _POSTGRESQL = _statement(
     " UNION ALL SELECT '', c.relname, '', false, false FROM pg_class c JOIN pg_index i ON i.indexrelid = c.oid"
     " WHERE i.indisvalid AND i.indrelid = to_regclass('tasks')"
 )
-# Only an INTEGER PRIMARY KEY fills itself. https://www.sqlite.org/lang_createtable.html#rowid
+# Only an INTEGER PRIMARY KEY is filled by SQLite. https://www.sqlite.org/lang_createtable.html#rowid
 _SQLITE = _statement(
     "SELECT lower(t.name), lower(c.name), CASE t.type WHEN 'table' THEN lower(c.type) ELSE 'read-only' END,"
     """ c."notnull", c.dflt_value IS NOT NULL OR c.pk AND lower(c.type) = 'integer'"""
@@ -102,7 +103,7 @@ _SQLITE = _statement(
 
 
 async def prepare(engine: Engine, deadline: float) -> Layout:
-    """Make sure of the tables; one round trip when they are there.
+    """Make sure that the tables are there and fit; one round trip when they are.
 
     Raises `NotPrepared` with a sentence when they cannot be created or have another layout, and `DatabaseUnavailable`.
     """
@@ -163,7 +164,7 @@ async def _create(engine: Engine, deadline: float) -> None:
 
 
 def _faults(table: Table, found: Iterable[Found], dialect: Dialect) -> Iterator[str]:
-    """Why statements of ours would fail on this table, unless it is not there at all."""
+    """Why statements of ours would fail on this table; nothing for a table that is not there."""
     rows = {row.name: row for row in found if row.table == table.name}
     inserts = table is TASKS or _owns_users(found)
     for wanted in table.columns if rows else ():

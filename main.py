@@ -26,8 +26,8 @@ OPTIONS: dict[str, Any] = {
 }
 
 
-# Changes of these folders restart nothing. Uvicorn excludes a folder only when it is named absolutely.
-NOT_THE_APP = [str(Path(__file__).parent / name) for name in (".venv", "bench", "docs", "examples", "scripts", "tests")]
+# Changes of these folders restart nothing. Uvicorn excludes a folder when it is there and named absolutely.
+OTHERS = [Path(__file__).parent / name for name in (".venv", "bench", "docs", "examples", "scripts", "tests")]
 
 
 def serve(*, reload: bool = False) -> None:
@@ -44,7 +44,8 @@ def serve(*, reload: bool = False) -> None:
         "log_level": settings.log_level.lower(),
     }
     if reload:
-        return uvicorn.run("main:app", reload=True, reload_excludes=NOT_THE_APP, **options)
+        excludes = [str(folder) for folder in OTHERS if folder.is_dir()]
+        return uvicorn.run("main:app", reload=True, reload_excludes=excludes, **options)
     if settings.workers == 1:
         return uvicorn.run("main:app", **options)
     # As `uvicorn.run` does, which ends with 0 when a worker could not start.

@@ -1,4 +1,4 @@
-"""`python -m release` brings the tables up to date, so that a deployment has them before its first worker starts."""
+"""`python -m release` brings the tables up to date before a deployment starts its workers."""
 
 import asyncio
 
@@ -14,7 +14,7 @@ async def release(database: Database) -> None:
 
 
 def main() -> None:
-    """Exits with a sentence when the settings are wrong, or the tables cannot be brought up to date."""
+    """Exit with a sentence when the settings are wrong or the tables cannot be brought up to date."""
     database = Database(settings_or_exit().database, pool_size=1, prepare=prepare)
     try:
         asyncio.run(release(database))

@@ -98,7 +98,10 @@ DueDate = Annotated[
     Field(description="A calendar date; a midnight timestamp is taken as its date."),
 ]
 # Pydantic writes a datetime as `_timestamp` does, and faster, unless it is at a full second or not in UTC.
-Timestamp = Annotated[datetime | str, WithJsonSchema({"type": "string", "format": "date-time"})]
+Timestamp = Annotated[
+    datetime | str,
+    WithJsonSchema({"type": "string", "format": "date-time", "examples": ["2026-11-21T06:00:00.123456Z"]}),
+]
 
 
 class _TaskBody(BaseModel):
@@ -170,11 +173,11 @@ class TaskOut(TypedDict):
 
     # Not a model, since rows of the database need no validating.
 
-    id: int
-    title: str
-    description: str | None
-    completed: bool
-    due_date: date | None
+    id: Annotated[int, Field(examples=[1])]
+    title: Annotated[str, Field(examples=["Buy milk"])]
+    description: Annotated[str | None, Field(examples=["Two litres"])]
+    completed: Annotated[bool, Field(examples=[False])]
+    due_date: Annotated[date | None, Field(examples=["2026-12-24"])]
     created_at: Timestamp
     updated_at: Timestamp
 

@@ -17,36 +17,36 @@ DEFAULT_DATABASE_URL = "sqlite:///./todo.db"
 DEFAULT_POOL_SIZE = 8
 DEFAULT_PORT = 8000
 
-# RFC 7518, section 3.2: a key for HS256 has at least the size of the hash.
+# RFC 7518, section 3.2: a key for HS256 is at least as long as the hash.
 MINIMUM_SECRET_BYTES = 32
-# What examples hold, and Better Auth's own default.
+# Secrets in examples, and Better Auth's default.
 PLACEHOLDER = re.compile(
     r"change[-_. ]?(me|this|it)|replace|placeholder|your.*secret|secret.*here|better-auth-secret", re.I
 )
 HOW_TO_MAKE_ONE = "make one with `openssl rand -base64 32`"
 
-# As urlsplit gives it: lower case, without the brackets of IPv6. Browsers write other scripts in Punycode.
+# As urlsplit returns it: lower case, without the brackets of IPv6. Browsers write other scripts in Punycode.
 HOST = re.compile(r"[a-z0-9._-]+|[0-9a-f:.]+")
-# RFC 6750, section 3: what an error_description may hold.
+# RFC 6750, section 3: the characters of an error_description.
 QUOTABLE = re.compile(r"[ !#-\[\]-~]*")
 
 POSTGRESQL_DRIVERS = {"postgresql", "postgres", "postgresql+psycopg2"}
 SQLITE = "sqlite+pysqlite"
 SQLITE_DRIVERS = {"sqlite", SQLITE}
-# What names a database that lives and dies with its connection.
+# Names of a database in memory, which ends with its connection.
 IN_MEMORY = (None, "", ":memory:")
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 
 
 class SettingsError(ValueError):
-    """A variable that the app cannot start with; the message says which, why, and what to do."""
+    """A variable has an unusable value; the message says which, why, and what to do."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """What the app is told from outside. Make one with `from_environment`, or directly in a test.
+    """The configuration of the app, from `from_environment`, or made directly in a test.
 
-    Raises `SettingsError` for a value that the app cannot run with.
+    Raises `SettingsError` for an unusable value.
     """
 
     secret: str = field(repr=False)
@@ -74,7 +74,7 @@ class Settings:
         _check_range("WEB_CONCURRENCY", self.workers, 1000)
         if self.log_level not in LOG_LEVELS:
             raise SettingsError(f"LOG_LEVEL is {self.log_level!r}; it must be one of {', '.join(LOG_LEVELS)}.")
-        # Asked for now, so that a bad value stops the start and not a request.
+        # Evaluated now, so that a bad value stops the start and not a request.
         database, _ = self.database, self.allowed_origins
         if self.workers > 1 and database.drivername == SQLITE and database.database in IN_MEMORY:
             raise SettingsError(

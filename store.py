@@ -1,7 +1,7 @@
-"""The queries. A function of tasks is one statement, and so one round trip and one transaction.
+"""The queries. Each function of tasks runs one statement, which is one round trip and one transaction.
 
-Statements are built once, because building one costs more than running it; they select columns, not objects. Every one
-of them constrains `user_id`: a task is reachable only through its owner.
+Statements are built once, because building one costs more than running it, and select columns instead of objects. Each
+statement on tasks constrains `user_id`, so that a task is reachable only through its owner.
 """
 
 from collections.abc import Mapping
@@ -16,25 +16,18 @@ from database import Caller, Conflict, InvalidData, Rows
 from paging import Position, Sort, Status
 from tables import DUE_DATE_KEY, TASKS, TITLE_KEY, UNDATED, USERS, now
 
-# Attempts while other calls insert the same person or take the same email.
+# Attempts when concurrent writers conflict.
 USER_ATTEMPTS = 5
 
 
 class NoSuchAccount(Exception):
-    """Nobody has this id in a table of users that another program keeps."""
+    """There is no such user in a table of users that another program owns."""
 
 
 _user, _task = USERS.c, TASKS.c
 
-_COLUMNS = (
-    _task.id,
-    _task.title,
-    _task.description,
-    _task.completed,
-    _task.due_date,
-    _task.created_at,
-    _task.updated_at,
-)
+# The columns of an answer.
+_COLUMNS = [column for column in _task if column.name != "user_id"]
 _OWN = _task.user_id == bindparam("owner")
 _THIS = (_OWN, _task.id == bindparam("task_id"))
 
@@ -57,31 +50,31 @@ _UPDATE_USER = (
 
 
 async def ensure_user(database: Caller, user_id: str, email: str | None, name: str | None) -> None:
-    """Make the row of this user what their token says, as far as the database can hold it.
+    """Insert or update the row of this user, as far as the database can store the profile.
 
-    One statement when it is so already, up to three otherwise. Raises `NoSuchAccount`, or `Conflict` or `InvalidData`
-    when the database cannot hold the row at all.
+    One statement when the row is up to date, up to three otherwise. Raises `NoSuchAccount`, or `Conflict` or
+    `InvalidData` when the database cannot store the row at all.
     """
     for profile in ((email, name), (email, None), (None, name)):
-        # Too long for a column, or with characters that the encoding of the database lacks.
+        # Raised for text that is too long for a column, or not in the encoding of the database.
         with suppress(InvalidData):
             return await _ensure_user(database, user_id, *profile)
     await _ensure_user(database, user_id, None, None)
 
 
 async def _ensure_user(database: Caller, user_id: str, email: str | None, name: str | None) -> None:
-    """An email that another row holds is taken from it."""
+    """Another row with this email loses it."""
     attempt = 0
     while True:
         attempt += 1
         if attempt == USER_ATTEMPTS:
-            # Others keep taking the email, and nobody is identified by it.
+            # Other users keep taking this email. It identifies nobody, so do without.
             email = None
         values = {"user_id": user_id, "new_email": email, "new_name": name}
         row = _one(await database.execute(_GET_USER, values))
         if row is None and not database.layout.owns_users:
             raise NoSuchAccount
-        # Another program's accounts are its own to change: a token may be older than its last change.
+        # Another program's accounts are not ours to change: this token may be older than its last change.
         if row is not None and (tuple(row) == (email, name) or not database.layout.owns_users):
             return
         try:
@@ -90,7 +83,7 @@ async def _ensure_user(database: Caller, user_id: str, email: str | None, name: 
             await database.execute(_INSERT_USER if row is None else _UPDATE_USER, values | {"now": now()})
             return
         except Conflict:
-            # Another call inserted the same person, or took the same email, in between.
+            # Another call inserted this user, or took this email, in between.
             if attempt == USER_ATTEMPTS:
                 raise
 
@@ -100,9 +93,11 @@ def _one(rows: Rows) -> Any:
     return rows[0] if rows else None
 
 
+# The columns whose values the caller gives.
+_GIVEN = [column.name for column in _task if column.name not in ("id", "created_at", "updated_at")]
 _CREATE = (
     insert(TASKS)
-    .values({name: bindparam(name) for name in ("user_id", "title", "description", "completed", "due_date")})
+    .values({name: bindparam(name) for name in _GIVEN})
     .values(created_at=bindparam("now"), updated_at=bindparam("now"))
     .returning(*_COLUMNS)
 )
@@ -113,19 +108,18 @@ async def create_task(database: Caller, user_id: str, values: Mapping[str, Any])
     return _one(await database.execute(_CREATE, {"user_id": user_id, "now": now(), **values}))
 
 
-# SQLModel's `select` is typed for up to four columns.
-_SELECT: Select[Any] = select(*_COLUMNS)  # type: ignore[call-overload]
+_SELECT: Select[Any] = select(*_COLUMNS)
 _GET = _SELECT.where(*_THIS)
 
 
 async def get_task(database: Caller, user_id: str, task_id: int) -> Any:
-    """The row, or None; and so for the functions below."""
+    """The row, or None when the user has no such task. So do the functions below."""
     return _one(await database.execute(_GET, {"owner": user_id, "task_id": task_id}))
 
 
 @cache
 def _update(names: frozenset[str]) -> Update:
-    """The update of these columns. Values that are there already leave `updated_at` alone."""
+    """The update of these columns. `updated_at` changes only when one of them does."""
     new = {name: bindparam(f"new_{name}", type_=_task[name].type) for name in sorted(names)}
     changed = or_(*(_task[name].is_distinct_from(value) for name, value in new.items()))
     updated_at = case((changed, bindparam("now", type_=_task.updated_at.type)), else_=_task.updated_at)
@@ -133,7 +127,7 @@ def _update(names: frozenset[str]) -> Update:
 
 
 async def update_task(database: Caller, user_id: str, task_id: int, changes: Mapping[str, Any]) -> Any:
-    """Change only the named columns; with none, answer the task as it is."""
+    """Change only the named columns. With no names, return the task as it is."""
     if not changes:
         return await get_task(database, user_id, task_id)
     values = {f"new_{name}": value for name, value in changes.items()}
@@ -166,7 +160,7 @@ _ORDER: dict[Sort, tuple[ColumnElement[Any], ...]] = {
 
 
 def _after(sort: Sort, dated: bool) -> ColumnElement[bool]:
-    """What comes after the position (`key`, `after_id`) in that sort."""
+    """The condition for rows after the position (`key`, `after_id`) in that sort."""
     after_id: ColumnElement[int] = bindparam("after_id", type_=_task.id.type)
     if sort == "created":
         return tuple_(_task.created_at, _task.id) < tuple_(bindparam("key", type_=_task.created_at.type), after_id)
@@ -176,7 +170,7 @@ def _after(sort: Sort, dated: bool) -> ColumnElement[bool]:
     else:
         column = DUE_DATE_KEY
         key = bindparam("key", type_=_task.due_date.type) if dated else UNDATED
-    # SQLite finds the place in the index by the first condition alone.
+    # SQLite uses the index for the first condition alone.
     return and_(column >= key, tuple_(column, _task.id) > tuple_(key, after_id))
 
 

@@ -3,18 +3,30 @@
 from datetime import UTC, date, datetime
 from typing import Any
 
-from sqlalchemy import BigInteger, ColumnElement, Identity, Index, Integer, Table, Text, false, func, literal_column
-from sqlmodel import Field, SQLModel
+from sqlalchemy import ColumnElement
+from sqlmodel import (
+    BigInteger,
+    Field,
+    Identity,
+    Index,
+    Integer,
+    SQLModel,
+    Table,
+    Text,
+    false,
+    func,
+    literal_column,
+)
 
 
 def now() -> datetime:
     return datetime.now(UTC)
 
 
-class User(SQLModel, table=True):
-    """A person, as the latest token described them. Only `id` identifies anybody.
+class UserRow(SQLModel, table=True):
+    """A user, as the latest token describes them. Only `id` identifies a user.
 
-    Better Auth may be told to keep its own columns in this table, and then inserts only what it knows.
+    Better Auth may add its own columns to this table, and then inserts rows without ours.
     """
 
     __tablename__ = "users"
@@ -25,10 +37,10 @@ class User(SQLModel, table=True):
     created_at: datetime = Field(default_factory=now, sa_column_kwargs={"server_default": func.now()})
 
 
-class Task(SQLModel, table=True):
+class TaskRow(SQLModel, table=True):
     __tablename__ = "tasks"
 
-    # SQLite gives the id of a deleted last row to the next one unless it is told to AUTOINCREMENT, which needs INTEGER.
+    # Without AUTOINCREMENT, which needs INTEGER, SQLite reuses the id of a deleted last row.
     id: int = Field(
         primary_key=True,
         sa_type=BigInteger().with_variant(Integer, "sqlite"),
@@ -48,15 +60,15 @@ class Task(SQLModel, table=True):
 USERS: Table = SQLModel.metadata.tables["users"]
 TASKS: Table = SQLModel.metadata.tables["tasks"]
 
-# What `sort=title` and `sort=due_date` order by. Titles by code point, whatever the collation of the database, and on
-# SQLite too, which `database.sqlite` teaches both words. What is one letter in two cases is PostgreSQL's LC_CTYPE;
-# under "C" that is ASCII's alone. Undated tasks come after the last date, since both databases compare `'infinity'` so.
+# The sort keys of `sort=title` and `sort=due_date`. Titles are compared by code point, whatever the collation of the
+# database; `database.sqlite` adds the function and the collation to SQLite. Which letters have two cases depends on
+# PostgreSQL's LC_CTYPE: under "C", those of ASCII. Both databases sort 'infinity' after every date.
 UNDATED: ColumnElement[Any] = literal_column("'infinity'")
 TITLE_KEY = func.lower(TASKS.c.title).collate("C")
 DUE_DATE_KEY = func.coalesce(TASKS.c.due_date, UNDATED)
 
-# They serve the owner, the order and the keyset together, and the second one the filter too. The other two orders
-# filter as they go: an index on the filter costs every toggle (bench/RESULTS.md).
+# Each serves the owner, one order and the keyset, and the second one the filter on `completed` too. The other orders
+# filter while they scan, because another index on `completed` would make every toggle slower (bench/RESULTS.md).
 Index("ix_tasks_user_id_created_at", TASKS.c.user_id, TASKS.c.created_at.desc(), TASKS.c.id.desc())
 Index(
     "ix_tasks_user_id_completed",
@@ -66,5 +78,5 @@ Index(
     TASKS.c.id.desc(),
 )
 Index("ix_tasks_user_id_due_date", TASKS.c.user_id, DUE_DATE_KEY, TASKS.c.id)
-# Not on SQLite, where `lower` is the app's own: no other program could write to a table with such an index.
+# Not on SQLite, where `lower` is the app's own function: other programs could not write to a table with such an index.
 INDEX_BY_TITLE = Index("ix_tasks_user_id_title", TASKS.c.user_id, TITLE_KEY, TASKS.c.id)

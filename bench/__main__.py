@@ -17,7 +17,7 @@ from bench.report import write_report
 from bench.results import note, save_results
 from bench.start import start
 from bench.tables import TABLES
-from bench.throughput import Plan, cpu, throughput
+from bench.throughput import Plan, cpu, sqlite, throughput
 
 MODES: dict[str, Callable[[Plan], Any]] = {
     "throughput": throughput,
@@ -27,6 +27,7 @@ MODES: dict[str, Callable[[Plan], Any]] = {
     "fairness": fairness,
     "start": start,
     "cpu": cpu,
+    "sqlite": sqlite,
 }
 
 

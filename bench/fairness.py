@@ -10,7 +10,7 @@ from bench.contestants import OURS
 from bench.load import Load, measure, write_requests, wrk
 from bench.operations import Request, token
 from bench.results import note
-from bench.stage import Stage, stage
+from bench.stage import OnPostgres, stage
 from bench.throughput import Plan
 
 BURST = 64
@@ -43,11 +43,11 @@ def fairness(plan: Plan) -> list[dict[str, Any]]:
         ]
 
 
-def _file(scene: Stage, name: str) -> Path:
+def _file(scene: OnPostgres, name: str) -> Path:
     return scene.files["get"].with_name(f"burst-{name.replace(' ', '-')}")
 
 
-def _bursts(scene: Stage) -> Mapping[str, list[Request]]:
+def _bursts(scene: OnPostgres) -> Mapping[str, list[Request]]:
     key = token(HOARDER)
     ids = [row[0] for row in scene.postgres.execute(scene.servers[0].database, OF_HOARDER, [HOARDER])]
     paths = [f"/api/tasks/{task_id}" for task_id in ids]
@@ -64,7 +64,7 @@ def _bursts(scene: Stage) -> Mapping[str, list[Request]]:
     }
 
 
-def _row(scene: Stage, plan: Plan, name: str, burst: Path, quiet: Path, connections: int) -> dict[str, Any]:
+def _row(scene: OnPostgres, plan: Plan, name: str, burst: Path, quiet: Path, connections: int) -> dict[str, Any]:
     note(f"{name}, {connections} connections of others")
     server = scene.servers[0]
     without: list[Load] = []

@@ -1,10 +1,10 @@
 """The figures to reach, and what was reached beside each."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from bench.contestants import OURS, TITLES
+from bench.contestants import OURS, SQLMODEL, TITLES
 from bench.operations import OPERATIONS
 from bench.results import Samples, middle, names_in, ratio
 
@@ -16,12 +16,14 @@ THROUGHPUT: dict[str, dict[str, float]] = {
     "express_pg": dict.fromkeys(OPERATIONS, 1.5),
     "fastify_pg": {"list": 0.5, "get": 0.35, "create": 0.5, "toggle": 1},
 }
+# The same for the pair that also runs on SQLite.
+ON_SQLITE = {"list": 8, "get": 8, "create": 8, "toggle": 8}
 SPREAD = 3  # p99 / p50 at 16 connections
 ROUND_TRIPS = 1.25
 GROWTH = 1.3
 MEBIBYTES = 64
 DISTURBANCE = 3
-STARTS_BESIDE = "fastapi_sqlmodel"
+ORDERED = 3
 
 
 @dataclass(frozen=True)
@@ -72,6 +74,12 @@ def _throughput(samples: Samples) -> Iterator[Goal]:
         yield at_most(f"p99 ÷ p50 at {clients[0]} connections: {operation}", SPREAD, p99 / p50)
 
 
+def _on_sqlite(samples: Samples) -> Iterator[Goal]:
+    for operation, least in ON_SQLITE.items():
+        reached = ratio(samples, SQLMODEL.name, "rate", operation=operation)
+        yield at_least(f"On SQLite against {SQLMODEL.title}: {operation}", least, reached)
+
+
 def _latency(figures: Mapping[str, Any]) -> Iterator[Goal]:
     for operation, each in figures.get(OURS.name, {}).items():
         yield at_most(f"Round trips of 20 ms: {operation}", ROUND_TRIPS, each["p50_round_trips"])
@@ -88,18 +96,38 @@ def _growth(figures: Mapping[str, Any]) -> Iterator[Goal]:
     yield at_most(f"{name}: others' p99, during ÷ without", DISTURBANCE, *(o["ratio"] for o in long["others"].values()))
 
 
+def _orders(figures: Mapping[str, Any]) -> Iterator[Goal]:
+    lists = figures["lists"]
+    for sort, each in lists.items():
+        name = f"{figures['length']:,} tasks by {sort}"
+        yield at_most(
+            f"{name}: the whole list, ÷ that by created", ORDERED, each["seconds"] / lists["created"]["seconds"]
+        )
+        yield at_most(f"{name}: a deep page ÷ the first", GROWTH, each["ratio"])
+
+
+def _fairness(rows: Sequence[Mapping[str, Any]]) -> Iterator[Goal]:
+    most = max(row["connections"] for row in rows)
+    for row in rows:
+        if row["connections"] == most:
+            name = f"Others' get on {most} connections, during ÷ without a burst"
+            yield at_most(f"{name}: {row['burst']}", DISTURBANCE, row["ratio"])
+
+
 def _start(figures: Mapping[str, Any]) -> Iterator[Goal]:
-    ours, peer = figures.get(OURS.name), figures.get(STARTS_BESIDE)
+    ours, peer = figures.get(OURS.name), figures.get(SQLMODEL.name)
     if ours and peer:
-        title = TITLES[STARTS_BESIDE]
-        yield at_most(f"Importing, ms, beside {title}", peer["import_ms"], ours["import_ms"])
-        yield at_most(f"Idle worker, MiB, beside {title}", peer["idle_mib"], ours["idle_mib"])
+        yield at_most(f"Importing, ms, beside {SQLMODEL.title}", peer["import_ms"], ours["import_ms"])
+        yield at_most(f"Idle worker, MiB, beside {SQLMODEL.title}", peer["idle_mib"], ours["idle_mib"])
 
 
 JUDGES: dict[str, Callable[[Any], Iterator[Goal]]] = {
     "throughput": _throughput,
+    "sqlite": _on_sqlite,
     "latency": _latency,
     "growth": _growth,
+    "orders": _orders,
+    "fairness": _fairness,
     "start": _start,
 }
 

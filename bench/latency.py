@@ -11,7 +11,7 @@ from bench.contestants import Server
 from bench.load import BenchError
 from bench.operations import OPERATIONS, Request
 from bench.results import note, percentile
-from bench.stage import Stage, stage
+from bench.stage import OnPostgres, stage
 from bench.throughput import Plan
 from tests.support.proxy import Proxy
 
@@ -27,7 +27,7 @@ def latency(plan: Plan) -> dict[str, dict[str, Any]]:
         return {server.name: dict(_operations(scene, server, count)) for server in scene.servers}
 
 
-def _operations(scene: Stage, server: Server, count: int) -> Iterator[tuple[str, dict[str, float]]]:
+def _operations(scene: OnPostgres, server: Server, count: int) -> Iterator[tuple[str, dict[str, float]]]:
     """Everything that happens once, such as preparing a statement, happens before the clock runs."""
     note(f"20 ms away: {server.name}")
     client = Client(server.url)

@@ -13,7 +13,7 @@ from bench.fairness import FILL, HOARD, HOARDER
 from bench.load import BenchError, measure, write_requests
 from bench.operations import Request, token
 from bench.results import note
-from bench.stage import Stage, stage
+from bench.stage import OnPostgres, stage
 from bench.throughput import Plan
 from paging import Sort, write_cursor
 from tests.support.servers import Postgres
@@ -45,7 +45,7 @@ def orders(plan: Plan) -> dict[str, Any]:
         return {"length": HOARD, "lists": lists, "indexes": indexes}
 
 
-def _list(scene: Stage, server: Server, sort: Any, plan: Plan) -> dict[str, float]:
+def _list(scene: OnPostgres, server: Server, sort: Any, plan: Plan) -> dict[str, float]:
     note(f"by {sort}")
     path, key = f"/api/tasks?sort={sort}", token(HOARDER)
     deep = f"{path}&limit=50&cursor={_cursor(scene.postgres, server.database, sort)}"
@@ -74,7 +74,7 @@ def _seconds(client: Client, request: Request) -> float:
     return time.perf_counter() - begun
 
 
-def _indexes(scene: Stage, server: Server, plan: Plan) -> dict[str, dict[str, float]]:
+def _indexes(scene: OnPostgres, server: Server, plan: Plan) -> dict[str, dict[str, float]]:
     rates: dict[str, dict[str, list[float]]] = {name: {"create": [], "toggle": []} for name in WITHOUT}
     for number in range(plan.rounds):
         note(f"indexes, round {number + 1} of {plan.rounds}")

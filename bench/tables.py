@@ -59,6 +59,10 @@ def _latencies(samples: Samples, clients: int) -> str:
     )
 
 
+def sqlite_tables(samples: Samples) -> str:
+    return "\n".join([_rates(samples, 16), cpu_tables(samples), _latencies(samples, 16)])
+
+
 def cpu_tables(samples: Samples) -> str:
     names = names_in(samples)
     spent = by_operation(
@@ -161,6 +165,7 @@ def fairness_tables(figures: Figures) -> str:
 TABLES: dict[str, Callable[[Any], str]] = {
     "throughput": throughput_tables,
     "cpu": cpu_tables,
+    "sqlite": sqlite_tables,
     "latency": latency_tables,
     "growth": growth_tables,
     "orders": orders_tables,

@@ -6,11 +6,11 @@ from itertools import product
 from typing import Any
 
 from bench.agreement import check_agreement
-from bench.contestants import Contestant
+from bench.contestants import OURS, SQLMODEL, Contestant
 from bench.load import Load, measure
 from bench.operations import OPERATIONS
 from bench.results import note
-from bench.stage import Stage, stage
+from bench.stage import Stage, stage, stage_on_sqlite
 
 CONNECTIONS = (16, 128)
 
@@ -26,20 +26,30 @@ class Plan:
 
 
 def throughput(plan: Plan) -> list[dict[str, Any]]:
-    return sample(plan, CONNECTIONS)
+    return _on_postgresql(plan, CONNECTIONS)
 
 
 def cpu(plan: Plan) -> list[dict[str, Any]]:
     """The same at 16 connections only; every sample has the CPU seconds in it."""
-    return sample(plan, CONNECTIONS[:1])
+    return _on_postgresql(plan, CONNECTIONS[:1])
 
 
-def sample(plan: Plan, connections: Sequence[int]) -> list[dict[str, Any]]:
+def _on_postgresql(plan: Plan, connections: Sequence[int]) -> list[dict[str, Any]]:
     """One dictionary for each round, operation, number of connections and contestant."""
     with stage(plan.contestants) as scene:
-        check_agreement(scene)
-        warm_up(scene, plan.seconds)
-        return list(rounds(scene, plan, connections))
+        return _sample(scene, plan, connections)
+
+
+def sqlite(plan: Plan) -> list[dict[str, Any]]:
+    """The same at 16 connections, of the pair that also runs on SQLite, each with a file of its own."""
+    with stage_on_sqlite([OURS, SQLMODEL]) as scene:
+        return _sample(scene, plan, CONNECTIONS[:1])
+
+
+def _sample(scene: Stage, plan: Plan, connections: Sequence[int]) -> list[dict[str, Any]]:
+    check_agreement(scene)
+    warm_up(scene, plan.seconds)
+    return list(rounds(scene, plan, connections))
 
 
 def warm_up(scene: Stage, seconds: float) -> None:
@@ -60,9 +70,9 @@ def rounds(scene: Stage, plan: Plan, connections: Sequence[int]) -> Iterator[dic
             for server in order:
                 scene.restore(server)
                 load = measure(server, scene.files[operation], clients, plan.seconds)
-                yield _sample(number, server.name, operation, clients, load)
+                yield _figures(number, server.name, operation, clients, load)
 
 
-def _sample(number: int, name: str, operation: str, connections: int, load: Load) -> dict[str, Any]:
+def _figures(number: int, name: str, operation: str, connections: int, load: Load) -> dict[str, Any]:
     where = {"round": number, "contestant": name, "operation": operation, "connections": connections}
     return {**where, **asdict(load)}

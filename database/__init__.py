@@ -1,7 +1,7 @@
 """How a statement runs: tables that are there, a fair queue, one deadline, and the engine of the database."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any, Protocol
 
@@ -11,7 +11,7 @@ from database.errors import Conflict, DatabaseError, DatabaseUnavailable, Invali
 from database.postgres import Postgres
 from database.preparation import Preparation
 from database.sqlite import Sqlite
-from database.statements import Rows
+from database.statements import Rows, compile_once
 
 __all__ = [
     "Caller",
@@ -53,6 +53,9 @@ class Database:
 
     `prepare` makes sure of the tables before the first statement, and again when they have gone. What it returns is
     `layout`, None until then.
+
+    `statements` are compiled at once, so that no request waits for it. Raises `TypeError` for one that needs what only
+    SQLAlchemy's own execution does; others, for which this holds too, are compiled when they are first executed.
     """
 
     def __init__(
@@ -62,10 +65,13 @@ class Database:
         pool_size: int,
         prepare: Callable[[Engine, float], Awaitable[Any]],
         deadline: float = DEADLINE,
+        statements: Iterable[Executable] = (),
     ) -> None:
         sqlite = url.get_backend_name() == "sqlite"
         self.engine: Engine = Sqlite(url, pool_size, deadline) if sqlite else Postgres(url, pool_size)
         self.deadline = deadline
+        for statement in statements:
+            compile_once(statement, self.engine.dialect)
         self._preparation = Preparation(partial(prepare, self.engine), deadline)
 
     @property

@@ -9,7 +9,22 @@ from typing import Any
 import psycopg2
 from psycopg2.extensions import POLL_OK, POLL_READ, POLL_WRITE
 
-from database.errors import of_postgresql
+from database.errors import (
+    NOT_ALLOWED,
+    Conflict,
+    DatabaseError,
+    DatabaseUnavailable,
+    InvalidData,
+    Overtaken,
+    TablesMissing,
+)
+
+# SQLSTATEs, or how they begin. https://www.postgresql.org/docs/current/errcodes-appendix.html
+READ_ONLY = "25006"
+# A table, a column or a schema that is not there, and a column of a type with which a statement makes no sense.
+UNDEFINED = {"42P01", "42703", "3F000", "42804", "42883"}
+TO_BE_REPEATED = {"40001", "40P01"}
+INVALID_DATA, CONSTRAINT = "22", "23"
 
 # Bytes that the empty buffer of a socket always takes; whether more were sent has to be asked.
 SENT_AT_ONCE = 8192
@@ -40,7 +55,7 @@ async def _ready(descriptor: int, state: int) -> None:
 class Connection:
     """Always in autocommit, and in one of three states.
 
-    1. Settled: no statement is under way. When its socket becomes readable, the server has closed it.
+    1. Idle: no statement is under way. When its socket becomes readable, the server has closed it.
     2. Busy: a statement is under way, and somebody waits for its answer, or nobody does any more.
     3. Closed.
     """
@@ -55,7 +70,7 @@ class Connection:
         self._answer: asyncio.Future[None] | None = None
         self.loop.add_reader(self._socket, self._advance)
         self._watched = True
-        self._resting_since = self.loop.time()
+        self.idle_since = self.loop.time()
 
     @classmethod
     async def open(cls, options: Mapping[str, Any]) -> "Connection":
@@ -70,21 +85,21 @@ class Connection:
             if connection is not None:
                 connection.close()
             if isinstance(error, psycopg2.Error):
-                raise of_postgresql(error) from None
+                raise _in_our_terms(error) from None
             raise
         return cls(connection)
 
     async def execute(self, sql: str, values: Mapping[str, Any] | None = None) -> Any:
         """The cursor with the answer.
 
-        Cancelled, it leaves the statement under way; `finish` waits for its end. Raises what `of_postgresql` makes of
-        the driver's errors.
+        Cancelled, it leaves the statement under way; `finish` waits for its end. Raises
+        `DatabaseUnavailable` or `DatabaseError`.
         """
         try:
             cursor = self._connection.cursor()
             cursor.execute(sql, values)
         except psycopg2.Error as error:
-            raise of_postgresql(error) from None
+            raise _in_our_terms(error) from None
         answer = self._answer = self.loop.create_future()
         # Or libpq met the end of the connection while it sent, closed the socket, and has yet to say so.
         if len(cursor.query) > SENT_AT_ONCE or self._connection.fileno() != self._socket:
@@ -94,7 +109,7 @@ class Connection:
 
     async def finish(self) -> None:
         """Wait for the answer that nobody waits for any more."""
-        if not self.closed and self._answer is not None:
+        if self.busy:
             self._answer = self.loop.create_future()
             with suppress(Exception):
                 await self._answer
@@ -104,27 +119,18 @@ class Connection:
         return bool(self._connection.closed)
 
     @property
-    def settled(self) -> bool:
-        return not self.closed and self._answer is None
+    def busy(self) -> bool:
+        return self._answer is not None and not self._connection.closed
 
     @property
     def alive(self) -> bool:
         """Without a round trip: an idle connection that has become readable was closed by the server."""
-        return self.settled and not self._poller.poll(0)
-
-    def rest(self) -> None:
-        """Note that it is idle from now on."""
-        self._resting_since = self.loop.time()
-
-    @property
-    def rested_for(self) -> float:
-        """Seconds since it was opened or last came to rest."""
-        return self.loop.time() - self._resting_since
+        return not self._connection.closed and not self._poller.poll(0)
 
     @property
     def may_be_forgotten(self) -> bool:
         """By the network, which tells neither end."""
-        return self.rested_for > RESTED
+        return self.loop.time() - self.idle_since > RESTED
 
     def close(self) -> None:
         self._unwatch()
@@ -149,7 +155,7 @@ class Connection:
         except psycopg2.Error as error:
             if self.closed:
                 self._unwatch()
-            self._end(of_postgresql(error))
+            self._end(_in_our_terms(error))
             return
         if state == POLL_OK:
             self._end(None)
@@ -169,3 +175,26 @@ class Connection:
     def _written(self) -> None:
         self.loop.remove_writer(self._socket)
         self._advance()
+
+
+def _in_our_terms(error: psycopg2.Error) -> Exception:
+    """SQLSTATE and primary message. PostgreSQL's DETAIL, which shows the row, stays out."""
+    code = error.pgcode or ""
+    primary = error.diag.message_primary or str(error).strip().partition("\n")[0]
+    return _class_of(error, code)(f"{primary} ({code})" if code else primary)
+
+
+def _class_of(error: psycopg2.Error, code: str) -> type[Exception]:
+    if code in TO_BE_REPEATED:
+        return Overtaken
+    if code in UNDEFINED:
+        return TablesMissing
+    if code.startswith(INVALID_DATA):
+        return InvalidData
+    if code.startswith(CONSTRAINT):
+        return Conflict
+    # psycopg2 calls a read-only server internal, and a missing permission a mistake of programming.
+    if isinstance(error, psycopg2.OperationalError | psycopg2.InterfaceError) or code in (READ_ONLY, NOT_ALLOWED):
+        return DatabaseUnavailable
+    # A connection that ends in the middle of an answer has no code at all.
+    return DatabaseError if code or isinstance(error, psycopg2.ProgrammingError) else DatabaseUnavailable

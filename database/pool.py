@@ -27,8 +27,8 @@ SWEEP = 15.0
 class Place:
     """A place in the queue of a pool, and the connection in it, if there is one already."""
 
-    def __init__(self, pool: "Pool", person: str) -> None:
-        self.pool, self.person = pool, person
+    def __init__(self, pool: "Pool", person: str, heavy: bool) -> None:
+        self.pool, self.person, self.heavy = pool, person, heavy
         self.connection: Connection | None = None
 
     async def connect(self) -> Connection:
@@ -48,13 +48,19 @@ class Place:
 class Pool:
     """Connections for the calls of one `FairQueue`, so that there are never more of them than places.
 
-    A connection is in one of three states.
+    A call enters when it is given a place, and asks the place for a connection:
 
-    1. Idle. The last one used is taken first; whether the server has closed it is seen without a round trip.
-    2. With a caller, between `enter` and `leave`.
-    3. Left by a caller who was cancelled, for instance because the client went away. It keeps its place until its
-       statement has ended, or the caller's deadline has passed: closing it at once would have PostgreSQL start a new
-       process for each client that leaves.
+    1. One is idle, and the server has not closed it, which is seen without a round trip. Of several it is the one used
+       last, so that those beyond need grow old.
+    2. None is: a new one is made.
+
+    The call leaves, and its connection is
+
+    1. idle: it may be the next caller's, or is closed after `LONGEST_REST` seconds;
+    2. closed, by the server or for its long silence: the next call makes a new one;
+    3. busy, because the caller was cancelled, as when a client goes away. It keeps its place until its statement has
+       ended, and is idle then: to close it would have PostgreSQL start a new process for each client that leaves;
+    4. busy when the deadline of the caller has passed: it is closed.
     """
 
     def __init__(self, options: Mapping[str, Any], size: int) -> None:
@@ -68,20 +74,19 @@ class Pool:
     async def enter(self, person: str, heavy: bool = False) -> Place:
         """Wait for a place in the queue. Raises `DatabaseUnavailable` when it is full."""
         await self._queue.enter(person, heavy)
-        return Place(self, person)
+        return Place(self, person, heavy)
 
     def leave(self, place: Place, deadline: float) -> None:
         """Give the place back, and its connection. `deadline` is the caller's, by the clock of the event loop."""
         connection = place.connection
-        if connection is None or connection.settled or connection.closed:
-            self._take_back(place)
-        elif connection.loop.is_closed() or connection.loop.time() >= deadline:
+        if connection is not None and connection.busy:
+            if not connection.loop.is_closed() and connection.loop.time() < deadline:
+                task = connection.loop.create_task(self._finish(place, connection, deadline))
+                self._left.add(task)
+                task.add_done_callback(self._left.discard)
+                return
             place.give_up(connection)
-            self._take_back(place)
-        else:
-            task = connection.loop.create_task(self._finish(place, connection, deadline))
-            self._left.add(task)
-            task.add_done_callback(self._left.discard)
+        self._take_back(place)
 
     def idle(self) -> Connection | None:
         while self._idle:
@@ -139,11 +144,12 @@ class Pool:
 
     def _take_back(self, place: Place) -> None:
         connection = place.connection
-        if connection is not None and connection.settled:
-            connection.rest()
+        if connection is not None and not connection.closed:
+            connection.idle_since = connection.loop.time()
             self._idle.append(connection)
-            self._watch_idle(connection.loop)
-        self._queue.leave(place.person)
+            if self._timer is None:
+                self._watch_idle(connection.loop)
+        self._queue.leave(place.person, place.heavy)
 
     async def _finish(self, place: Place, connection: Connection, deadline: float) -> None:
         try:
@@ -158,12 +164,12 @@ class Pool:
             self._take_back(place)
 
     def _watch_idle(self, loop: asyncio.AbstractEventLoop) -> None:
-        if self._timer is None:
-            self._timer = loop.call_later(SWEEP, self._close_old, loop)
+        self._timer = loop.call_later(SWEEP, self._close_old, loop)
 
     def _close_old(self, loop: asyncio.AbstractEventLoop) -> None:
         self._timer = None
-        self._keep(lambda connection: connection.rested_for < LONGEST_REST)
+        now = loop.time()
+        self._keep(lambda connection: now - connection.idle_since < LONGEST_REST)
         if self._idle:
             self._watch_idle(loop)
 

@@ -6,17 +6,20 @@ import random
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from psycopg2.extras import register_uuid
 from sqlalchemy import URL, Executable
 from sqlalchemy.dialects.postgresql.psycopg2 import PGDialect_psycopg2
 
 from database.errors import DatabaseUnavailable, Overtaken
 from database.loops import PerLoop
 from database.pool import Place, Pool
-from database.statements import Rows, Statement, compile_once, is_heavy
+from database.statements import HEAVY, Rows, Statement, compile_once, is_heavy
 
 logger = logging.getLogger("todo.sql")
 
 DIALECT = PGDialect_psycopg2()  # type: ignore[no-untyped-call]
+# As SQLAlchemy does, whose types rely on it.
+register_uuid()  # type: ignore[no-untyped-call]
 
 # Seconds that a read waits for its answer on a connection that the network may have forgotten.
 MUTE = 2.0
@@ -37,12 +40,14 @@ class Postgres:
         self._pools = PerLoop(lambda: Pool(options, size), Pool.close)
 
     async def execute(self, statement: Executable, values: Mapping[str, Any], person: str, deadline: float) -> Rows:
-        compiled = compile_once(statement, DIALECT, False)
+        compiled = compile_once(statement, DIALECT)
         logger.debug(compiled.sql)
         pool = self._pools.get()
         place = await pool.enter(person, is_heavy(values))
         try:
-            return compiled.rows(await _ask(place, compiled, compiled.values(values)))
+            rows = compiled.rows(await _ask(place, compiled, compiled.values(values)))
+            place.heavy = len(rows) > HEAVY
+            return rows
         finally:
             pool.leave(place, deadline)
 

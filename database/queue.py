@@ -8,16 +8,19 @@ from database.errors import DatabaseUnavailable
 
 # Calls that may wait for each place before others are turned away.
 WAITING_PER_PLACE = 128
+# Seconds between two heavy calls of a person who has more of them, in which the event loop is everybody else's.
+REST = 0.008
 
 
 class FairQueue:
     """`places` calls at a time, of which one person has at most a quarter, or one; the others wait.
 
     1. A place is free, no other call of the person waits, and they hold less than their share: the call enters at once.
-       A call that is `heavy`, such as a long list, enters only while the person holds none.
+       A call that is `heavy`, such as a long list, enters only while the person holds none, and not while they rest.
     2. Otherwise it waits. A place that becomes free goes to the first person in turn whose next call may enter; after
        that their turn comes behind everybody else's.
-    3. The queue is full: the person with the most waiting calls loses the latest of them, so that nobody is turned
+    3. A heavy call ends while another one of the same person waits: the person rests.
+    4. The queue is full: the person with the most waiting calls loses the latest of them, so that nobody is turned
        away because of somebody else's burst.
     """
 
@@ -25,6 +28,7 @@ class FairQueue:
         self._free = places
         self._share = max(1, places // 4)
         self._maximum = places * WAITING_PER_PLACE
+        self._resting: set[str] = set()
         self._held: dict[str, int] = {}
         # In the order of turns. Nobody is in it without a call that waits.
         self._lines: dict[str, deque[_Turn]] = {}
@@ -32,15 +36,16 @@ class FairQueue:
 
     async def enter(self, person: str, heavy: bool = False) -> None:
         """Wait for a place; `leave` gives it back. Raises `DatabaseUnavailable` when the queue is full."""
-        share = 1 if heavy else self._share
-        held = self._held.get(person, 0)
-        if self._free and held < share and person not in self._lines:
-            self._free -= 1
-            self._held[person] = held + 1
+        if self._free and person not in self._lines and self._may_enter(person, heavy):
+            self._take(person)
         else:
-            await self._wait(person, share)
+            await self._wait(person, heavy)
 
-    def leave(self, person: str) -> None:
+    def leave(self, person: str, heavy: bool = False) -> None:
+        """Pass the place on. `heavy` may differ from what was expected of the call."""
+        if heavy and person in self._lines:
+            self._resting.add(person)
+            asyncio.get_running_loop().call_later(REST, self._end_rest, person)
         self._free += 1
         self._held[person] -= 1
         if not self._held[person]:
@@ -48,10 +53,23 @@ class FairQueue:
         if self._lines:
             self._admit()
 
-    async def _wait(self, person: str, share: int) -> None:
+    def _end_rest(self, person: str) -> None:
+        self._resting.discard(person)
+        self._admit()
+
+    def _may_enter(self, person: str, heavy: bool) -> bool:
+        if heavy:
+            return person not in self._held and person not in self._resting
+        return self._held.get(person, 0) < self._share
+
+    def _take(self, person: str) -> None:
+        self._free -= 1
+        self._held[person] = self._held.get(person, 0) + 1
+
+    async def _wait(self, person: str, heavy: bool) -> None:
         if self._waiting >= self._maximum:
             self._make_room(person)
-        turn = _Turn(asyncio.get_running_loop().create_future(), share)
+        turn = _Turn(asyncio.get_running_loop().create_future(), heavy)
         self._lines.setdefault(person, deque()).append(turn)
         self._waiting += 1
         try:
@@ -68,7 +86,7 @@ class FairQueue:
 
     def _admit(self) -> None:
         while self._free:
-            person = next((name for name, line in self._lines.items() if self._held.get(name, 0) < line[0].share), None)
+            person = next((name for name, line in self._lines.items() if self._may_enter(name, line[0].heavy)), None)
             if person is None:
                 return
             turn = self._lines[person][0]
@@ -77,8 +95,7 @@ class FairQueue:
                 self._lines[person] = self._lines.pop(person)
             # Its call may have been cancelled in the same turn of the event loop.
             if not turn.comes.done():
-                self._free -= 1
-                self._held[person] = self._held.get(person, 0) + 1
+                self._take(person)
                 turn.comes.set_result(None)
 
     def _make_room(self, person: str) -> None:
@@ -100,10 +117,10 @@ class FairQueue:
 
 
 class _Turn(NamedTuple):
-    """A call that waits, and with how many places its person may hold it enters."""
+    """A call that waits."""
 
     comes: "asyncio.Future[None]"
-    share: int
+    heavy: bool
 
     @property
     def is_given(self) -> bool:

@@ -1,65 +1,140 @@
-"""SQLite in threads: as many as may read at once, and one that writes."""
+"""SQLite: short reads at once, long ones in threads, and one thread that writes."""
 
-import asyncio
 import logging
 import sqlite3
-import threading
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
-from typing import Any, TypeVar
+from itertools import count
+from typing import Any
 
 from sqlalchemy import URL, Executable
 from sqlalchemy.dialects.sqlite.pysqlite import SQLiteDialect_pysqlite
 
-from database.errors import DatabaseUnavailable, of_sqlite
+from database.calls import STEPS, Call, Commits
 from database.loops import PerLoop
 from database.queue import FairQueue
 from database.statements import Rows, compile_once, is_heavy
 
 logger = logging.getLogger("todo.sql")
 
-T = TypeVar("T")
-
 DIALECT = SQLiteDialect_pysqlite(paramstyle="named")
 
 
 class Sqlite:
-    """Runs statements in threads, each in autocommit.
+    """Runs statements, each in autocommit and in one of three ways.
 
-    SQLite has one writer at a time. The others wait in a queue of their own, so that reads go on while somebody else
-    holds the file. A database in memory lives and dies with its one connection, which serves both.
+    1. A read begins in the event loop, where it waits for no lock, and ends after twice `STEPS` at the latest: a task
+       takes 30 of them, a list of 20 tasks 500.
+    2. A read that did not come to its end there runs again in one of several threads, in the turn of its caller.
+    3. Everything else runs in one thread, because SQLite has one writer at a time: reads go on while somebody else
+       holds the file. What waits there is committed together, so that one sync of the disk serves all.
+
+    A database in memory lives and dies with its one connection, and everything goes the third way.
     """
 
     dialect = DIALECT
 
     def __init__(self, url: URL, size: int, deadline: float) -> None:
         arguments, options = DIALECT.create_connect_args(url)
-        # SQLite's own wait for a lock ends before the deadline, because an interrupt does not end it.
-        ours = {"timeout": deadline * 0.8, "check_same_thread": False, "isolation_level": None}
+        # SQLite's own wait for a lock ends before the deadline, because nothing else ends it.
+        self._patience = deadline * 0.8
+        ours = {"timeout": self._patience, "check_same_thread": False, "isolation_level": None}
         self._connect: Callable[[], sqlite3.Connection] = partial(sqlite3.connect, *arguments, **{**options, **ours})
-        in_memory = url.database in (None, "", ":memory:")
-        self._readers = _Threads(self._open, 1 if in_memory else size)
-        self._writer = self._readers if in_memory else _Threads(self._open, 1)
+        self._in_memory = url.database in (None, "", ":memory:")
+        self._size = size
+        self._reads, self._writes = (PerLoop(lambda: FairQueue(size), lambda _: None) for _ in range(2))
+        self._start_threads()
+        # Those that nobody uses now.
+        self._readers: list[sqlite3.Connection] = []
+        self._writers: list[sqlite3.Connection] = []
+        self._commits = Commits()
+        # For an app that is never closed, as with a `TestClient` without a lifespan.
+        weakref.finalize(self, _close_all, self._readers, self._writers)
 
     async def execute(self, statement: Executable, values: Mapping[str, Any], person: str, deadline: float) -> Rows:  # noqa: ARG002
-        compiled = compile_once(statement, DIALECT, True)
+        compiled = compile_once(statement, DIALECT)
         logger.debug(compiled.sql)
         complete = compiled.values(values)
-        threads = self._readers if compiled.reads else self._writer
-        return await threads.run(
-            person, lambda connection: compiled.rows(connection.execute(compiled.sql, complete)), is_heavy(values)
-        )
+        call = Call(lambda connection: compiled.rows(connection.execute(compiled.sql, complete)))
+        if self._in_memory or not compiled.reads:
+            return await self._write(call, person)
+        rows = self._read_at_once(call)
+        return await self._read(call, person, is_heavy(values)) if rows is None else rows
 
     async def transaction(self, statements: Sequence[str], deadline: float) -> None:  # noqa: ARG002
         """All of them or none."""
-        await self._writer.run("", lambda connection: _transaction(connection, statements))
+        call = Call(lambda connection: _transaction(connection, statements))
+        await call.run_in(self._write_thread, self._run, self._writers)
 
     def close(self) -> None:
-        for threads in {self._readers, self._writer}:
-            threads.close()
+        self._read_threads.shutdown()
+        self._write_thread.shutdown()
+        _close_all(self._readers, self._writers)
+        self._start_threads()
+
+    def _start_threads(self) -> None:
+        self._read_threads = ThreadPoolExecutor(self._size, thread_name_prefix="sqlite-read")
+        self._write_thread = ThreadPoolExecutor(1, thread_name_prefix="sqlite-write")
+
+    def _read_at_once(self, call: Call) -> Rows | None:
+        """In the event loop. None when it did not come to its end, whatever the reason."""
+        try:
+            connection = self._readers.pop()
+        except IndexError:
+            return None
+        # Called after so many steps, since whenever this statement was first prepared: the second time ends it.
+        connection.set_progress_handler(count().__next__, STEPS)
+        try:
+            return call.work(connection)
+        except sqlite3.Error:
+            return None
+        finally:
+            connection.set_progress_handler(None, 0)
+            self._readers.append(connection)
+
+    async def _read(self, call: Call, person: str, heavy: bool) -> Rows:
+        queue = self._reads.get()
+        await queue.enter(person, heavy)
+        try:
+            return await call.run_in(self._read_threads, self._run, self._readers)
+        finally:
+            queue.leave(person, heavy)
+
+    async def _write(self, call: Call, person: str) -> Rows:
+        queue = self._writes.get()
+        await queue.enter(person)
+        try:
+            self._commits.add(call)
+            return await call.run_in(self._write_thread, self._commit)
+        finally:
+            queue.leave(person)
+
+    def _run(self, call: Call, connections: list[sqlite3.Connection]) -> Rows:
+        with self._connection(connections) as connection:
+            call.run(connection)
+        return call.result()
+
+    def _commit(self, call: Call) -> Rows:
+        """Commit all that waits, this call among them, unless one that was earlier in the thread has done so."""
+        if not call.ended:
+            with self._connection(self._writers) as connection:
+                self._commits.commit(connection)
+        return call.result()
+
+    @contextmanager
+    def _connection(self, connections: list[sqlite3.Connection]) -> Iterator[sqlite3.Connection]:
+        """One that waits for locks, which it does in no event loop."""
+        try:
+            connection = connections.pop()
+        except IndexError:
+            connection = self._open()
+        connection.execute(f"PRAGMA busy_timeout = {self._patience * 1000:.0f}")
+        yield connection
+        connection.execute("PRAGMA busy_timeout = 0")
+        connections.append(connection)
 
     def _open(self) -> sqlite3.Connection:
         """Teach SQLite what PostgreSQL does by itself: foreign keys, readers beside a writer, order by code point."""
@@ -75,99 +150,19 @@ class Sqlite:
         return connection
 
 
-def _transaction(connection: sqlite3.Connection, statements: Sequence[str]) -> None:
+def _transaction(connection: sqlite3.Connection, statements: Sequence[str]) -> Rows:
     connection.execute("BEGIN IMMEDIATE")
     try:
         for statement in statements:
             connection.execute(statement)
         connection.execute("COMMIT")
-    except BaseException:
-        connection.execute("ROLLBACK")
+    except sqlite3.Error:
+        connection.rollback()
         raise
+    return ()
 
 
-class _Threads:
-    """Threads and the connections that they share, one call each, for the calls of one `FairQueue`."""
-
-    def __init__(self, connect: Callable[[], sqlite3.Connection], size: int) -> None:
-        self._connect, self._size = connect, size
-        self._queues = PerLoop(lambda: FairQueue(size), lambda _: None)
-        self._executor = self._new_executor()
-        self._idle: list[sqlite3.Connection] = []
-        # For an app that is never closed, as with a `TestClient` without a lifespan.
-        weakref.finalize(self, _close_all, self._idle)
-
-    async def run(self, person: str, work: Callable[[sqlite3.Connection], T], heavy: bool = False) -> T:
-        """Cancelled, it interrupts the statement, but not a wait for the lock of the file."""
-        queue = self._queues.get()
-        await queue.enter(person, heavy)
-        call = _Call()
-        try:
-            return await asyncio.get_running_loop().run_in_executor(self._executor, self._work, call, work)
-        except asyncio.CancelledError:
-            call.give_up()
-            raise
-        finally:
-            queue.leave(person)
-
-    def close(self) -> None:
-        self._executor.shutdown()
-        _close_all(self._idle)
-        self._executor = self._new_executor()
-
-    def _new_executor(self) -> ThreadPoolExecutor:
-        return ThreadPoolExecutor(self._size, thread_name_prefix="sqlite")
-
-    def _work(self, call: "_Call", work: Callable[[sqlite3.Connection], T]) -> T:
-        try:
-            connection = self._take()
-            try:
-                with call.on(connection):
-                    return work(connection)
-            finally:
-                self._idle.append(connection)
-        except sqlite3.Error as error:
-            raise of_sqlite(error) from None
-
-    def _take(self) -> sqlite3.Connection:
-        try:
-            return self._idle.pop()
-        except IndexError:
-            return self._connect()
-
-
-def _close_all(connections: list[sqlite3.Connection]) -> None:
-    while connections:
-        connections.pop().close()
-
-
-class _Call:
-    """Stands between a caller who may give up and the thread that works for them.
-
-    The lock makes sure that giving up hits the connection only while this call uses it.
-    """
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._given_up = False
-        self._connection: sqlite3.Connection | None = None
-
-    @contextmanager
-    def on(self, connection: sqlite3.Connection) -> Iterator[None]:
-        """Raises `DatabaseUnavailable` when the caller has given up already."""
-        with self._lock:
-            if self._given_up:
-                raise DatabaseUnavailable("the caller has given up")
-            self._connection = connection
-        try:
-            yield
-        finally:
-            with self._lock:
-                self._connection = None
-
-    def give_up(self) -> None:
-        """End the statement, if one is under way."""
-        with self._lock:
-            self._given_up = True
-            if self._connection is not None:
-                self._connection.interrupt()
+def _close_all(*lists: list[sqlite3.Connection]) -> None:
+    for connections in lists:
+        while connections:
+            connections.pop().close()

@@ -32,10 +32,11 @@ PAGE = f"""\
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>Todo API</title>
 <link rel="icon" href="data:,">
-<link rel="stylesheet" href="{STYLE}" integrity="{STYLE_HASH}" crossorigin="anonymous">
 </head>
 <body>
-<div id="viewer">The viewer could not be loaded. The document itself: <a href="openapi.json">openapi.json</a>.</div>
+<div id="viewer">The viewer is not loaded. The document itself: <a href="openapi.json">openapi.json</a>.</div>
+<!-- After the text: a browser shows nothing of what follows a style sheet until it is loaded. -->
+<link rel="stylesheet" href="{STYLE}" integrity="{STYLE_HASH}" crossorigin="anonymous">
 <script src="{SCRIPT}" integrity="{SCRIPT_HASH}" crossorigin="anonymous"></script>
 <script>{START}</script>
 </body>

@@ -1,11 +1,13 @@
-"""The README's commands, run as they stand, give the answers that stand below them, and its messages are real."""
+"""The commands of the pages, run as they stand, give the answers that stand below them, and their messages are real."""
 
 import re
 import shutil
 import subprocess
 import time
 from pathlib import Path
+from typing import Any
 
+import pytest
 from starlette.testclient import TestClient
 
 from app import create_app
@@ -18,10 +20,11 @@ BLOCK = re.compile(r"```sh\n((?:(?!```).)+)```\n\n```(?:json)?\n(.+?)```", re.S)
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z")
 
 
-def test_the_examples_answer_what_the_readme_says(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("page", "answers"), [("README.md", 1), ("docs/api.md", 9)])
+def test_the_examples_answer_what_the_page_says(page: str, answers: int, tmp_path: Path) -> None:
     if not shutil.which("curl"):
         missing("curl")
-    examples = BLOCK.findall((ROOT / "README.md").read_text())
+    examples = BLOCK.findall((ROOT / page).read_text())
     told, got = [], []
     with backend(f"sqlite:///{tmp_path}/todo.db") as (_, api):
         for commands, answer in examples:
@@ -33,14 +36,27 @@ def test_the_examples_answer_what_the_readme_says(tmp_path: Path) -> None:
             told.append(TIME.sub("…", answer).split())
             got.append(TIME.sub("…", end.stdout).split())
 
-    assert len(examples) >= 10
+    assert len(examples) == answers
     assert got == told
+
+
+def test_the_app_of_the_readme_works() -> None:
+    """The one for tests of one's own: with a token of its secret it serves that person's tasks."""
+    example = (ROOT / "README.md").read_text().partition("```python\n")[2].partition("```")[0]
+    names: dict[str, Any] = {}
+    exec(example, names)  # noqa: S102 - it is our own
+    client = names["client"]
+    assert client.get("/api/tasks").status_code == 401
+    token = sign(claims(), secret="a secret of at least thirty-two bytes")
+    assert client.get("/api/tasks", headers=bearer(token)).json() == []
 
 
 def test_what_can_go_wrong_is_answered_in_those_words(tmp_path: Path) -> None:
     """Each message of the table, from a request that goes wrong in that way."""
-    table = (ROOT / "README.md").read_text().partition("### What can go wrong")[2].partition("\n## ")[0]
-    written = set(re.findall(r"(\d{3}) `([^`]+)`", table))
+    table = (ROOT / "docs/frontend.md").read_text().partition("## What can go wrong")[2].partition("\n## ")[0]
+    table = table.partition("In the API's answers")[2]
+    # Code that holds a backtick stands between two of them.
+    written = {(status, message) for status, _, message in re.findall(r"^\| (\d{3}) (`+)(.+?)\2 \|", table, re.M)}
     ours, other, now = SigningKey("EdDSA", "ours"), SigningKey("EdDSA", "other"), int(time.time())
     tokens = [
         ours.sign(claims(iss="http://127.0.0.1:3000")),
@@ -61,6 +77,8 @@ def test_what_can_go_wrong_is_answered_in_those_words(tmp_path: Path) -> None:
             ]
             stranger = {"Origin": "http://localhost:3001", "Access-Control-Request-Method": "GET"}
             answers.append(client.options("/api/tasks", headers=stranger))
+            keys.status = 500
+            answers.append(client.get("/api/tasks", headers=bearer(other.sign(claims()))))
     away = Settings(secret=SECRET, database_url="postgresql://127.0.0.1:9/todo", jwks_url="http://127.0.0.1:9/jwks")
     with TestClient(create_app(away)) as client:
         answers += [client.get("/api/tasks", headers=bearer(token)) for token in (token_of("ada"), ours.sign(claims()))]

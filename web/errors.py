@@ -1,4 +1,4 @@
-"""The one shape of an error, and how exceptions get it."""
+"""The one shape of an error, and the exceptions that become one."""
 
 import http
 import logging
@@ -11,7 +11,7 @@ from starlette.responses import JSONResponse
 
 from auth import Refused
 from database import Conflict, DatabaseUnavailable, InvalidData
-from keys import KeyServerUnavailable
+from keys import KeyServerUnavailable, NoKeysYet
 
 logger = logging.getLogger("todo.errors")
 
@@ -65,7 +65,7 @@ def unauthenticated(_: HTTPConnection, error: Exception) -> JSONResponse:
 
 
 async def refused(request: Request, error: Refused) -> JSONResponse:
-    """401 for what is found out only after the token was verified."""
+    """401 for what is known only after the token was verified."""
     return unauthenticated(request, error)
 
 
@@ -93,7 +93,7 @@ def no_such_task() -> HTTPException:
 
 
 async def invalid_input(_: Request, error: ValidationError) -> JSONResponse:
-    """400 with what is wrong with each field. Only what callers send is validated, so this is never our own fault."""
+    """400 with a message for each field. Only what callers send is validated, so it is never a defect of the app."""
     errors = [
         {
             "field": str(item["loc"][0]) if item["loc"] else "body",
@@ -106,7 +106,7 @@ async def invalid_input(_: Request, error: ValidationError) -> JSONResponse:
 
 
 async def not_storable(request: Request, error: Conflict | InvalidData) -> JSONResponse:
-    """400 for what passes validation and does not fit the database, whose tables or encoding are not ours."""
+    """400 for a valid value that the database refuses, because of a table or an encoding that are not ours."""
     logger.warning("400 for request_id=%s: %s", request.scope["request_id"], error)
     field = "query" if request.method == "GET" else "body"
     message = f"has a value that the database refuses: {error}; write it differently, shorter or in other characters"
@@ -116,11 +116,10 @@ async def not_storable(request: Request, error: Conflict | InvalidData) -> JSONR
 async def unavailable(request: Request, error: DatabaseUnavailable | KeyServerUnavailable) -> JSONResponse:
     logger.warning("503 for request_id=%s: %s", request.scope["request_id"], error)
     what = "key server" if isinstance(error, KeyServerUnavailable) else "database"
-    return error_response(
-        503,
-        f"The {what} cannot be reached at present; try again shortly.",
-        headers={"Retry-After": str(RETRY_AFTER)},
-    )
+    detail = f"The {what} cannot be reached at present; try again shortly."
+    if isinstance(error, NoKeysYet):
+        detail = "No keys could be fetched since this API started; check its BETTER_AUTH_URL and JWKS_URL."
+    return error_response(503, detail, headers={"Retry-After": str(RETRY_AFTER)})
 
 
 # Starlette's type of a handler knows only `Exception`.

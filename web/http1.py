@@ -1,6 +1,6 @@
-"""Uvicorn's HTTP, one request after the other: bounds on time and memory, an answer in one write, and errors in JSON.
+"""Uvicorn's HTTP/1.1 protocol, one request at a time: bounds on time and memory, one write an answer, errors in JSON.
 
-To be started as `uvicorn --http web.http1:BoundedHttp`.
+Used by `uvicorn --http web.http1:BoundedHttp`.
 """
 
 import asyncio
@@ -11,25 +11,25 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from web.errors import error_response
 
-# Bytes of a head, of the trailers, or of a chunk's extension. The parser collects them, in a time that grows with their
-# square: 100 MB hold everybody up for seconds. Also the bytes that a client may send ahead before it is kept waiting.
+# Bytes of a head, of the trailers, or of the extensions of a chunk, for which the parser needs quadratic time: seconds
+# for 100 MB. Also the bytes of further requests that are kept before the connection is read no more.
 MAXIMUM_HEAD = 64 * 1024
 
 NO_HTTP = "This is not a valid HTTP/1.1 request; check its request line, its headers and the length of its body."
 TOO_LARGE = "The request has more than 64 KiB besides its body; shorten its address or its headers."
 
-# No request has reached the app, whose middleware gives these to every other answer.
+# As the middleware adds to every other answer; no request has reached it.
 HEADERS = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff", "Connection": "close"}
 
 
 class TooLarge(Exception):
-    """A head is longer than `MAXIMUM_HEAD`."""
+    """The head is longer than `MAXIMUM_HEAD`."""
 
 
 class JoinedWrites:
-    """A transport that holds what is written until the next write, or the next turn of the event loop.
+    """A transport that delays a write until the next write or the next iteration of the event loop.
 
-    Uvicorn writes an answer's head and its body one right after the other; each would be a system call and a packet.
+    Uvicorn writes the head and the body of an answer separately; each would be a system call and a packet.
     """
 
     def __init__(self, transport: asyncio.Transport) -> None:
@@ -44,7 +44,7 @@ class JoinedWrites:
 
     @property
     def taken(self) -> int:
-        """Bytes that have left the process."""
+        """Bytes that the operating system has accepted."""
         return self._written - len(self._held) - self._transport.get_write_buffer_size()
 
     def write(self, data: bytes) -> None:
@@ -68,7 +68,7 @@ class JoinedWrites:
 
 
 class ClosingCycle(RequestResponseCycle):
-    """An answer to HTTP/1.0: there are no chunks, and what has no length ends with the connection (RFC 9112, 6.3)."""
+    """An answer to HTTP/1.0: no chunks; a body without a length ends with the connection (RFC 9112, section 6.3)."""
 
     async def send(self, message: Any) -> None:
         self.chunked_encoding = False
@@ -77,34 +77,35 @@ class ClosingCycle(RequestResponseCycle):
 
 
 class BoundedHttp(HttpToolsProtocol):
-    """Gives the parser nothing of a request until the one before it is answered (RFC 9112, section 9.3.2).
+    """Parses a request only after the one before it was answered (RFC 9112, section 9.3.2).
 
-    What arrives is parsed in pieces, none of which goes beyond the end of a request. The client has to send
-    1. a head;
-    2. a body (`_in_body`), be the request answered already or not;
-    3. nothing: a whole request waits for its answer (`_waiting`), and what arrives meanwhile is held.
+    Data is parsed in pieces, none of which reaches beyond the end of a request. A connection is in one of three states:
+
+    1. A head is expected.
+    2. A body is expected (`_in_body`); its request may have been answered already.
+    3. A complete request is being answered (`_waiting`). Data that arrives meanwhile is held.
     """
 
-    # Seconds between two looks at a connection; what should have moved in between and has not is cut off.
+    # Seconds between two checks of a connection. Without progress from one to the next it is aborted.
     patience = 30.0
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        # What has arrived, and from where on it is not parsed yet.
+        # Received data, and the index from which it is not parsed yet.
         self._arrived, self._start = b"", 0
         self._waiting = self._in_body = False
-        # Bytes of a body that are to come; 0 for chunks, None before the first look at its headers.
+        # Bytes of the body still expected; 0 for a chunked one, None until its headers were read.
         self._body_left: int | None = None
-        # Bytes since the parser last got anywhere: those of a head exactly, others by what arrives at once (256 KiB).
+        # Bytes parsed since the last progress: exact for a head, in steps of one read (256 KiB) for the rest.
         self._pending = 0
-        # Heads and pieces of bodies; and what the last look saw.
+        # Number of heads and pieces of bodies so far; and the state at the last check.
         self._moves = 0
         self._seen = (False, 0)
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         self._writes = JoinedWrites(transport)
         super().connection_made(self._writes)  # type: ignore[arg-type]
-        self._timer = self.loop.call_later(self.patience, self._look)
+        self._timer = self.loop.call_later(self.patience, self._check)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._timer.cancel()
@@ -119,7 +120,7 @@ class BoundedHttp(HttpToolsProtocol):
 
     def on_response_complete(self) -> None:
         super().on_response_complete()
-        # Nothing is parsed any more once the connection closes.
+        # Nothing is parsed on a connection that is being closed.
         self._waiting = self.transport.is_closing()
         if self._arrived and not self._waiting:
             self._unset_keepalive_if_required()
@@ -138,20 +139,20 @@ class BoundedHttp(HttpToolsProtocol):
             self._arrived = b""
 
     def _hold(self, data: bytes, start: int) -> None:
-        """Until the request before it is answered."""
+        """Keep data until the current request is answered."""
         self._arrived, self._start = data, start
         if len(data) - start > MAXIMUM_HEAD:
-            # Not by `self.flow`: the app resumes that one whenever it listens for a disconnect.
+            # Not by `self.flow`, which the app resumes whenever it waits for a disconnect.
             self.transport.pause_reading()
 
     def _end(self, data: bytes, start: int) -> int:
-        """Where the next piece ends: with the body, or with an empty line, as heads and chunked bodies do."""
+        """The end of the next piece: of the body, or of the empty line that ends heads and chunked bodies."""
         if self._in_body:
             if self._body_left is None:
                 self._body_left = int(dict(self.scope["headers"]).get(b"content-length", 0))
             if self._body_left:
                 return min(start + self._body_left, len(data))
-        # The rest of an empty line that began in what arrived before.
+        # The rest of an empty line whose beginning arrived before.
         end = data.find(b"\n", start, 3)
         if end >= 0:
             return end + 1
@@ -171,7 +172,7 @@ class BoundedHttp(HttpToolsProtocol):
                 self.send_400_response(TOO_LARGE)
 
     def _ignore_upgrade(self) -> None:
-        """As a server may (RFC 9110, section 7.8). The parser takes a request to upgrade for one without a body."""
+        """Parse the head again without `Upgrade` (RFC 9110, section 7.8), or the parser would expect no body."""
         method, version = self.parser.get_method(), self.parser.get_http_version().encode()
         if method == b"CONNECT":
             return self.send_400_response(NO_HTTP)
@@ -182,12 +183,12 @@ class BoundedHttp(HttpToolsProtocol):
         self._feed(b"".join([*lines, b"\r\n"]))
 
     def send_400_response(self, msg: str) -> None:
-        """In the one shape of an error; uvicorn's own is plain text. Nothing more is parsed after it."""
+        """400 in JSON, where uvicorn's own is plain text. Nothing is parsed after it."""
         self.logger.warning("Invalid HTTP request received.")
         self._waiting = True
         if self._in_body:
             if self.cycle.response_started:
-                # Whoever counts must not take this for the answer to the next request.
+                # The client would take a second answer for that of its next request.
                 return self.transport.close()
             self.cycle.disconnected = True
             self.cycle.message_event.set()
@@ -198,13 +199,13 @@ class BoundedHttp(HttpToolsProtocol):
         self.transport.close()
 
     def on_headers_complete(self) -> None:
-        # Whatever is raised here stops the parser.
+        # An exception stops the parser.
         if self._pending > MAXIMUM_HEAD:
             raise TooLarge
         if self.parser.should_upgrade():
             return
         super().on_headers_complete()
-        # What comes from now on are trailers, which are no headers (RFC 9110, section 6.5.1).
+        # Trailers are collected here from now on; they are not headers (RFC 9110, section 6.5.1).
         self.headers = []
         self._in_body, self._body_left = True, None
         self._moves += 1
@@ -222,7 +223,7 @@ class BoundedHttp(HttpToolsProtocol):
         super().on_body(body)
 
     def on_message_complete(self) -> None:
-        """Called for a head that wants an upgrade too."""
+        """Also called after the head of a request to upgrade."""
         if self._in_body:
             self._in_body = False
             self._pending = 0
@@ -230,8 +231,8 @@ class BoundedHttp(HttpToolsProtocol):
             self.cycle.more_body = False
             self.cycle.message_event.set()
 
-    def _look(self) -> None:
-        """Cut off a client that takes nothing, or sends nothing when it is its turn; not one that waits for the app."""
+    def _check(self) -> None:
+        """Abort when the client reads nothing, or sends nothing while a request is expected."""
         writing = self.transport.get_write_buffer_size() > 0
         seen = (writing, self._writes.taken if writing else self._moves)
         ours = self._waiting or self.flow.read_paused or self.timeout_keep_alive_task
@@ -239,4 +240,4 @@ class BoundedHttp(HttpToolsProtocol):
             self.transport.abort()
         else:
             self._seen = seen
-            self._timer = self.loop.call_later(self.patience, self._look)
+            self._timer = self.loop.call_later(self.patience, self._check)

@@ -1,4 +1,4 @@
-"""What every request passes through, as plain ASGI, from the outside in."""
+"""The middleware that every request passes, from the outside in."""
 
 import logging
 import random
@@ -20,10 +20,10 @@ logger = logging.getLogger("todo.errors")
 
 MAXIMUM_BODY = 64 * 1024
 
-# Characters of a path or a user's id that the log shows, so that no request fills it. A user's id has 255 at most.
+# Characters of a path or a user's id in the log; a user's id has at most 255.
 LOGGED = 255
 
-# Taken over from the caller only in this form: it goes into the log.
+# A request id of the caller's is used only in this form, because it is logged.
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
@@ -35,14 +35,14 @@ PREFLIGHT_LIFETIME = 7200
 
 
 class RequestLog:
-    """Gives the request an id and the log one line, whatever happens inside."""
+    """Gives each request an id, and writes one line to the log for it."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "websocket":
-            # There are none here; the server makes a 403 of this.
+            # Not supported; the server answers 403.
             return await send({"type": "websocket.close"})
         if scope["type"] != "http":
             return await self.app(scope, receive, send)
@@ -54,7 +54,7 @@ class RequestLog:
         # Starlette's patterns stop at a line feed. With this in its place a path matches no route, and below /api it
         # still needs a token.
         scope["path"] = path.replace("\n", "\ufffd")
-        # Stays when the client has gone before there was an answer (as nginx has it).
+        # Logged when the client disconnects before an answer, as nginx does.
         status = 499
 
         async def send_with_id(message: Message) -> None:
@@ -85,7 +85,7 @@ class RequestLog:
 
 
 def _printable(text: str) -> str:
-    """One word on one line and not too long, whatever the caller sent; `...` where it was cut."""
+    """The text as one word on one line, cut after LOGGED characters."""
     shown = text[:LOGGED].encode("unicode_escape").decode().replace(" ", "\\x20")
     return shown + "..." * (len(text) > LOGGED)
 
@@ -148,15 +148,15 @@ class Shield:
         try:
             await self.app(scope, receive, watched_send)
         except ClientDisconnect:
-            # Nobody is left to be answered.
+            # There is nobody to answer.
             return
         except Exception as error:
             if started and isinstance(error.__cause__, DatabaseUnavailable):
-                # The server cuts off an answer that is not complete.
+                # The server closes the connection of an incomplete answer.
                 logger.warning("Broke off the answer to request_id=%s: %s", scope["request_id"], error.__cause__)
                 return
             if started:
-                # The server logs it, and cuts the answer off, so that it cannot pass for a whole one.
+                # The server logs it and closes the connection, so that the client sees an incomplete answer.
                 raise
             logger.exception("500 for request_id=%s", scope["request_id"])
             response = error_response(500, "Something is wrong on our side; it has been logged.")
@@ -170,7 +170,7 @@ class BodyLimit:
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        # Servers let no other than a number through; a test client might.
+        # Servers let only a number through; a test client may not.
         announced = Headers(scope=scope).get("content-length", "")[:20]
         if announced.isdecimal() and int(announced) > MAXIMUM_BODY:
             raise HTTPException(413)

@@ -1,4 +1,4 @@
-"""How a long list goes out: as JSON in pieces of some 64 KiB, of which nothing is kept while a client reads slowly."""
+"""Streams a long list as JSON in pieces of about 64 KiB, one at a time, so that slow readers cost little memory."""
 
 import math
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -7,12 +7,12 @@ from database import Rows
 from paging import Position, Sort, position
 from schemas import tasks_json
 
-# Bytes of JSON that a piece should have; it may have up to twice as many.
+# Bytes of JSON in a piece: about this, and at most twice as many.
 PIECE = 64 * 1024
-# Tasks that are fetched for a piece. 8 of the largest, escaped throughout, are 58 KB.
+# Tasks fetched for a piece. 8 of the largest, with every character escaped, are 58 KB.
 LEAST, MOST = 8, 500
 
-# Gives at most so many tasks of the list, from after a position.
+# At most so many tasks of the list after a position.
 Fetch = Callable[[int, Position], Awaitable[Rows]]
 
 
@@ -21,10 +21,10 @@ def is_one_piece(body: bytes) -> bool:
 
 
 async def pieces(fetch: Fetch, sort: Sort, rows: Rows, end: int | None) -> AsyncIterator[bytes]:
-    """The array of a list that begins with these rows; of a page, up to the task `end`.
+    """The JSON array of a list that begins with these rows. A page ends with the task whose id is `end`.
 
-    So the next page begins right behind this one, whatever has changed meanwhile. Should `end` itself have gone, this
-    one ends after 1,000 tasks and a piece at most.
+    The next page then begins right after this one, whatever has changed meanwhile. If the task `end` was deleted, the
+    page ends after 1,000 tasks and one piece at most.
     """
     opening, last = b"[", 0
     left = 2 * MOST if end else math.inf
@@ -41,13 +41,13 @@ async def pieces(fetch: Fetch, sort: Sort, rows: Rows, end: int | None) -> Async
 
 
 def _piece(rows: Rows, end: int | None) -> tuple[Rows, bytes]:
-    """The first of these rows, `end` at most, and their JSON."""
+    """The rows of one piece, which are the first of these and none after `end`, and their JSON."""
     ids = [row.id for row in rows]
     if end in ids:
         rows = rows[: ids.index(end) + 1]
     body = tasks_json(rows)
     while not is_one_piece(body) and len(rows) > 1:
-        # What is left out is fetched again.
+        # The other half is fetched again.
         rows = rows[: len(rows) // 2]
         body = tasks_json(rows)
     return rows, body

@@ -1,4 +1,4 @@
-"""A process that serves: where it logs, and how it ends."""
+"""The serving process: where it logs, and how it ends."""
 
 import logging
 import multiprocessing
@@ -11,17 +11,18 @@ from multiprocessing.process import BaseProcess
 
 def configure_logging(level: str) -> None:
     """Send the app's log lines to standard error, for the process that serves."""
-    # Its line for each fetch of the keys holds the query of JWKS_URL.
-    logging.getLogger("httpx").setLevel(logging.WARNING)
+    # httpx logs the query of JWKS_URL at each fetch of the keys; watchfiles reports every file that changes.
+    for name in ("httpx", "watchfiles"):
+        logging.getLogger(name).setLevel(logging.WARNING)
     logging.basicConfig(level=level, format="%(asctime)s %(levelname)s %(name)s %(message)s")
 
 
 def end_with_0() -> None:
-    """Have the process that serves end with 0 when it is asked to stop, if it has no plan of its own for SIGTERM.
+    """Make SIGTERM end this process with status 0, unless a handler is installed.
 
-    Uvicorn, alone and not as one of several workers, stops in order, and then sends itself the signal once more.
+    Uvicorn with one worker shuts down on SIGTERM, and then sends itself the same signal again.
     """
-    # Nowhere but in the main thread may a process be told what to do with signals.
+    # Only the main thread may install a handler.
     if threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
         signal.signal(signal.SIGTERM, _end)
 
@@ -32,14 +33,14 @@ def _end(*_: object) -> None:
 
 
 def ignore_further_stops() -> None:
-    """On its way out Python gives signals their default back, and a second SIGTERM would end it with another status."""
+    """While Python exits it restores the default handlers, so that a second SIGTERM would change the exit status."""
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
 
 def end_with_parent() -> None:
-    """Have a worker stop in order when the process that started it has gone without a word, as after SIGKILL.
+    """Shut a worker down when its parent process is gone, for example after SIGKILL.
 
-    To be called while it starts to serve: when its `__main__` is imported, a worker does not know its parent yet.
+    Call it at start-up, in the lifespan: while a worker imports `__main__`, it does not know its parent yet.
     """
     parent = multiprocessing.parent_process()
     if parent is not None:

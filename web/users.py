@@ -1,4 +1,4 @@
-"""Keeps the table of users in step with the tokens that come in."""
+"""Keeps the rows of users up to date with their tokens."""
 
 import logging
 
@@ -10,14 +10,14 @@ from database import Caller, Conflict, Database, InvalidData
 
 logger = logging.getLogger("todo.users")
 
-# Users whose row this process knows to be up to date.
+# Users whose rows a process remembers as up to date.
 REMEMBERED_USERS = 10_000
 
 
 class UserRows:
-    """Ensures that a caller has a row, with one query when a process first sees this id, email and name.
+    """Makes sure that a caller has a row: one query when a process first sees this id, email and name.
 
-    Of several tokens of one person that a process sees, the one issued last describes them.
+    Of all tokens of a person that a process has seen, the one issued last (`iat`) counts.
     """
 
     def __init__(self) -> None:
@@ -42,20 +42,20 @@ class UserRows:
         self._seen[user.id] = user
 
     async def restore(self, database: Caller, user: User) -> None:
-        """Give a row back to a user whose row was deleted under this process. Raises what `ensure` does."""
+        """Make the row anew after somebody else deleted it. Raises what `ensure` does."""
         self._seen.pop(user.id, None)
         await self.ensure(database, user)
 
 
 def _issued(user: User) -> float:
-    """Seconds since the epoch; a token that does not say is older than any that does."""
+    """Seconds since 1970; 0 for a token without `iat`, so that any other is newer."""
     return user.issued_at or 0.0
 
 
 class EnsureUser:
-    """Middleware inside the authentication: the first authenticated call makes the row, whatever call it is.
+    """Middleware: the first authenticated request of a person makes the row, whatever the request is.
 
-    It also gives the request its `Caller`, through which all of its statements go.
+    Puts the `Caller`, through which all statements of the request go, into the scope as `database`.
     """
 
     def __init__(self, app: ASGIApp, database: Database, rows: UserRows) -> None:

@@ -17,8 +17,8 @@ from tests.auth.conftest import make_verifier
 from tests.conftest import RowsOf
 from tests.support.tokens import ADA, FRONTEND, SECRET, bearer, claims, forge, outcome, refusal, token_of
 
-SEND_IT = "Send the header Authorization: Bearer <token>."
-ONCE = "The Authorization header must be, once: Bearer <token>."
+SEND_IT = "There is no token; write `Authorization: Bearer <token>`."
+ONCE = "The header cannot be read; write `Authorization: Bearer <token>`, once."
 
 
 @pytest.fixture

@@ -142,19 +142,24 @@ def test_tokens_of_another_better_auth_are_refused(better_auth: str, tmp_path: P
     assert refused.json() == {"detail": f"The token was issued by {better_auth}, but {elsewhere} is expected."}
 
 
-CONFIGURATIONS = re.findall(r"```ts\n(import \{ betterAuth \}.+?)```", (ROOT / "README.md").read_text(), re.S)
+CONFIGURATIONS = re.findall(r"```ts\n(import \{ betterAuth \}.+?)```", (ROOT / "docs/frontend.md").read_text(), re.S)
 
 SERVER = """
 import { createServer } from "node:http";
+import { getMigrations } from "better-auth/db/migration";
 import { toNodeHandler } from "better-auth/node";
+const { runMigrations } = await getMigrations(auth.options);
+await runMigrations();
 createServer(toNodeHandler(auth)).listen(Number(process.env.PORT), "127.0.0.1");
 """
 
 
 @pytest.mark.parametrize("configuration", CONFIGURATIONS, ids=["key pair", "shared secret"])
-def test_the_configurations_of_the_readme_work(configuration: str, better_auth_packages: Path, tmp_path: Path) -> None:
-    """Word for word; without a database, Better Auth keeps people in memory."""
-    (tmp_path / "node_modules").symlink_to(better_auth_packages / "node_modules")
+def test_the_configurations_of_the_page_work(configuration: str, tmp_path: Path) -> None:
+    """Word for word, with the packages of the example, whose versions are the page's."""
+    example = ROOT / "examples" / "nextjs"
+    install(example)
+    (tmp_path / "node_modules").symlink_to(example / "node_modules")
     (tmp_path / "auth.mjs").write_text(configuration + SERVER)
     address = f"http://127.0.0.1:{free_port()}"
     port = address.rpartition(":")[2]

@@ -291,15 +291,15 @@ def test_an_answer_to_a_caller_who_has_just_left_is_dropped(connect: Connect, po
     assert run(leave()) == 2
 
 
-def test_a_settled_connection_has_nothing_to_finish(postgres: Postgres, run: Run) -> None:
+def test_an_idle_connection_has_nothing_to_finish(postgres: Postgres, run: Run) -> None:
     async def finish() -> bool:
         connection = await Connection.open({"dsn": postgres.url("postgres")})
         await connection.finish()
-        settled = connection.settled
+        busy = connection.busy
         connection.close()
-        return settled
+        return busy
 
-    assert run(finish())
+    assert not run(finish())
 
 
 def test_an_address_of_the_url_is_taken_as_it_is(connect: Connect, postgres_url: str, run: Run) -> None:

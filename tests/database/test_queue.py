@@ -26,9 +26,9 @@ class Crowd:
             self.calls.append((person, asyncio.create_task(self._enter(person, heavy))))
         await asyncio.sleep(0)
 
-    async def leave(self, person: str) -> None:
+    async def leave(self, person: str, heavy: bool = False) -> None:
         self.inside.remove(person)
-        self.queue.leave(person)
+        self.queue.leave(person, heavy)
         await asyncio.sleep(0)
 
     async def give_up(self, *calls: int) -> None:
@@ -87,6 +87,41 @@ def test_a_heavy_call_enters_only_while_its_person_has_no_place(run: Run) -> Non
         return [before, crowd.inside]
 
     assert run(inside()) == [["ada", "bob"], ["bob", "ada"]]
+
+
+@pytest.mark.parametrize("places", [1, 8])
+def test_between_two_heavy_calls_a_person_rests(run: Run, places: int) -> None:
+    """Meanwhile others enter."""
+
+    async def inside() -> list[list[str]]:
+        crowd = Crowd(places)
+        await crowd.come("ada", "ada", "ada", heavy=True)
+        await crowd.leave("ada", heavy=True)
+        resting = list(crowd.inside)
+        await crowd.come("bob", heavy=True)
+        others = list(crowd.inside)
+        await crowd.leave("bob", heavy=True)
+        while "ada" not in crowd.inside:
+            await asyncio.sleep(0.001)
+        await crowd.leave("ada")
+        found = [resting, others, crowd.inside]
+        await crowd.end()
+        return found
+
+    # The last one follows at once, because the one before turned out to be small.
+    assert run(inside()) == [[], ["bob"], ["ada"]]
+
+
+def test_a_person_alone_with_a_heavy_call_need_not_rest(run: Run) -> None:
+    async def inside() -> list[str]:
+        crowd = Crowd(8)
+        for _ in range(3):
+            await crowd.come("ada", heavy=True)
+            await crowd.leave("ada", heavy=True)
+        await crowd.come("ada", heavy=True)
+        return crowd.inside
+
+    assert run(inside()) == ["ada"]
 
 
 def test_nobody_overtakes_a_call_of_their_own(run: Run) -> None:

@@ -97,7 +97,10 @@ def test_the_module_knows_nothing_else_by_name() -> None:
 
 @pytest.mark.parametrize(
     ("variables", "host", "port"),
-    [({}, "0.0.0.0", 8000), ({"UVICORN_HOST": HOST, "PORT": "8001", "WEB_CONCURRENCY": "1"}, HOST, 8001)],  # noqa: S104
+    [
+        ({}, "0.0.0.0", 8000),  # noqa: S104
+        ({"UVICORN_HOST": HOST, "PORT": "8001", "WEB_CONCURRENCY": "1", "LOG_LEVEL": "INFO"}, HOST, 8001),
+    ],
     ids=["defaults", "set"],
 )
 def test_one_worker_is_served_in_this_process(
@@ -110,7 +113,20 @@ def test_one_worker_is_served_in_this_process(
 
     main.serve()
 
-    assert calls == [(("main:app",), {**SERVED, "host": host, "port": port})]
+    assert calls == [(("main:app",), {**SERVED, "host": host, "port": port, "log_level": "info"})]
+
+
+def test_what_is_not_the_app_restarts_nothing(main: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[Any] = []
+    monkeypatch.setattr(uvicorn, "run", lambda *target, **options: calls.append((target, options)))
+    monkeypatch.setenv("WEB_CONCURRENCY", "4")
+
+    main.serve(reload=True)
+
+    ((target, options),) = calls
+    assert (target, options["reload"], "workers" in options) == (("main:app",), True, False)
+    assert {Path(folder).name for folder in options["reload_excludes"]} >= {".venv", "tests", "examples"}
+    assert all(Path(folder).is_absolute() for folder in options["reload_excludes"])
 
 
 class Supervisor:

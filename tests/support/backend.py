@@ -12,9 +12,7 @@ from tests.support.tokens import FRONTEND, SECRET
 
 ROOT = Path(__file__).parents[2]
 SERVE = [sys.executable, "main.py"]
-# With options as in `main.py`.
-UVICORN = [sys.executable, "-m", "uvicorn", "--no-access-log", "--no-server-header"]
-UVICORN += ["--http", "web.http1:BoundedHttp", "--ws", "none"]
+UVICORN = [sys.executable, "-m", "uvicorn"]
 # A Procfile finds this Python.
 PATH = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
 

@@ -196,7 +196,7 @@ class Postgres(Server):
         """A cursor in `database`; nobody else is connected to the one of that name."""
         leave = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s AND pid <> pg_backend_pid()"
         with closing(psycopg2.connect(self.url(database))) as connection, connection.cursor() as cursor:
-            connection.autocommit = True
+            connection.set_session(readonly=False, autocommit=True)
             cursor.execute(leave, [name])
             # FORCE alone would do, but takes 100 ms to see that they have left.
             while cursor.fetchall():

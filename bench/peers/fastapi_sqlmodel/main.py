@@ -15,20 +15,33 @@ from fastapi.middleware.cors import CORSMiddleware
 from fastapi.responses import JSONResponse
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from pydantic import PlainSerializer, StringConstraints
-from sqlalchemy import DateTime, func, make_url
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy import event, func, make_url
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlmodel import Field, Session, SQLModel, create_engine, select
 
 SECRET = os.environ["BETTER_AUTH_SECRET"]
 FRONTEND_URL = os.getenv("BETTER_AUTH_URL", "http://localhost:3000")
 
+URL = make_url(os.environ["DATABASE_URL"])
+ON_SQLITE = URL.get_backend_name() == "sqlite"
+
 engine = create_engine(
-    make_url(os.environ["DATABASE_URL"]).set(drivername="postgresql+psycopg2"),
+    URL if ON_SQLITE else URL.set(drivername="postgresql+psycopg2"),
     pool_size=int(os.getenv("POOL_SIZE", "16")),
     max_overflow=0,
-    pool_pre_ping=True,
-    connect_args={"options": "-c timezone=utc"},
+    pool_pre_ping=not ON_SQLITE,
+    connect_args={"check_same_thread": False} if ON_SQLITE else {"options": "-c timezone=utc"},
 )
+
+if ON_SQLITE:
+
+    @event.listens_for(engine, "connect")
+    def set_pragmas(connection: Any, _: Any) -> None:
+        cursor = connection.cursor()
+        cursor.execute("PRAGMA foreign_keys = ON")
+        cursor.execute("PRAGMA journal_mode = WAL")
+        cursor.close()
+
 
 Title = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200)]
 Timestamp = Annotated[datetime, PlainSerializer(lambda time: f"{time.isoformat(timespec='microseconds')[:-6]}Z")]
@@ -75,8 +88,8 @@ class Task(TaskCreate, table=True):
 
     id: int | None = Field(default=None, primary_key=True)
     user_id: str = Field(foreign_key="users.id")
-    created_at: datetime = Field(sa_type=DateTime(timezone=True))
-    updated_at: datetime = Field(sa_type=DateTime(timezone=True))
+    created_at: datetime
+    updated_at: datetime
 
 
 def get_session() -> Iterator[Session]:
@@ -97,6 +110,7 @@ def get_current_user(session: SessionDep, token: TokenDep) -> User:
     user = session.get(User, payload["sub"])
     if user is None:
         # First calls may come together.
+        insert = sqlite.insert if ON_SQLITE else postgresql.insert
         session.exec(insert(User).values(id=payload["sub"]).on_conflict_do_nothing())
         session.commit()
         user = session.get_one(User, payload["sub"])

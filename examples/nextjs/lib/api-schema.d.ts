@@ -148,14 +148,25 @@ export interface components {
          * @description A task of the caller's.
          */
         Task: {
+            /** @example 1 */
             id: number;
+            /** @example Buy milk */
             title: string;
+            /** @example Two litres */
             description: string | null;
+            /** @example false */
             completed: boolean;
+            /** @example 2026-12-24 */
             due_date: string | null;
-            /** Format: date-time */
+            /**
+             * Format: date-time
+             * @example 2026-11-21T06:00:00.123456Z
+             */
             created_at: string;
-            /** Format: date-time */
+            /**
+             * Format: date-time
+             * @example 2026-11-21T06:00:00.123456Z
+             */
             updated_at: string;
         };
         /** TaskCreate */
@@ -466,19 +477,6 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    /**
-                     * @example [
-                     *       {
-                     *         "id": 1,
-                     *         "title": "Buy milk",
-                     *         "description": "Two litres",
-                     *         "completed": false,
-                     *         "due_date": "2026-12-24",
-                     *         "created_at": "2026-11-21T06:00:00.123456Z",
-                     *         "updated_at": "2026-11-21T06:00:02.123456Z"
-                     *       }
-                     *     ]
-                     */
                     "application/json": components["schemas"]["Task"][];
                 };
             };
@@ -526,17 +524,6 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    /**
-                     * @example {
-                     *       "id": 1,
-                     *       "title": "Buy milk",
-                     *       "description": "Two litres",
-                     *       "completed": false,
-                     *       "due_date": "2026-12-24",
-                     *       "created_at": "2026-11-21T06:00:00.123456Z",
-                     *       "updated_at": "2026-11-21T06:00:02.123456Z"
-                     *     }
-                     */
                     "application/json": components["schemas"]["Task"];
                 };
             };
@@ -576,17 +563,6 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    /**
-                     * @example {
-                     *       "id": 1,
-                     *       "title": "Buy milk",
-                     *       "description": "Two litres",
-                     *       "completed": false,
-                     *       "due_date": "2026-12-24",
-                     *       "created_at": "2026-11-21T06:00:00.123456Z",
-                     *       "updated_at": "2026-11-21T06:00:02.123456Z"
-                     *     }
-                     */
                     "application/json": components["schemas"]["Task"];
                 };
             };
@@ -635,17 +611,6 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    /**
-                     * @example {
-                     *       "id": 1,
-                     *       "title": "Buy milk",
-                     *       "description": "Two litres",
-                     *       "completed": false,
-                     *       "due_date": "2026-12-24",
-                     *       "created_at": "2026-11-21T06:00:00.123456Z",
-                     *       "updated_at": "2026-11-21T06:00:02.123456Z"
-                     *     }
-                     */
                     "application/json": components["schemas"]["Task"];
                 };
             };
@@ -731,17 +696,6 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    /**
-                     * @example {
-                     *       "id": 1,
-                     *       "title": "Buy milk",
-                     *       "description": "Two litres",
-                     *       "completed": false,
-                     *       "due_date": "2026-12-24",
-                     *       "created_at": "2026-11-21T06:00:00.123456Z",
-                     *       "updated_at": "2026-11-21T06:00:02.123456Z"
-                     *     }
-                     */
                     "application/json": components["schemas"]["Task"];
                 };
             };
@@ -791,17 +745,6 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    /**
-                     * @example {
-                     *       "id": 1,
-                     *       "title": "Buy milk",
-                     *       "description": "Two litres",
-                     *       "completed": false,
-                     *       "due_date": "2026-12-24",
-                     *       "created_at": "2026-11-21T06:00:00.123456Z",
-                     *       "updated_at": "2026-11-21T06:00:02.123456Z"
-                     *     }
-                     */
                     "application/json": components["schemas"]["Task"];
                 };
             };

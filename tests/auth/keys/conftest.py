@@ -19,6 +19,11 @@ from tests.support.tokens import FRONTEND, SECRET, Clock, KeyServer, Outcome, Si
 NO_KEY = "The token names no key (kid) that the issuer publishes; sign in again."
 OTHER_ALGORITHM = "The token's algorithm is not that of its key."
 UNREACHABLE: Outcome = (503, {"detail": "The key server cannot be reached at present; try again shortly."}, None)
+NEVER_FETCHED: Outcome = (
+    503,
+    {"detail": "No keys could be fetched since this API started; check its BETTER_AUTH_URL and JWKS_URL."},
+    None,
+)
 LISTED: Outcome = (200, [], None)
 
 

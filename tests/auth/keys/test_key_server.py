@@ -10,7 +10,7 @@ from jwt import PyJWK
 from app import create_app
 from auth import Refused, TokenVerifier
 from keys import INTERVAL, LIFETIME, KeySet
-from tests.auth.keys.conftest import LISTED, NO_KEY, UNREACHABLE, Call, key, make_settings
+from tests.auth.keys.conftest import LISTED, NEVER_FETCHED, NO_KEY, UNREACHABLE, Call, key, make_settings
 from tests.support.backend import backend
 from tests.support.tokens import Clock, KeyServer, Outcome, bearer, claims, key_server, outcome, refusal, token_of
 
@@ -93,7 +93,7 @@ def test_a_key_that_is_withdrawn_meanwhile_is_not_remembered(server: KeyServer, 
 def test_an_unreachable_key_server_is_a_503(call: Call, server: KeyServer) -> None:
     server.close()
 
-    assert call(key().sign(claims())) == UNREACHABLE
+    assert call(key().sign(claims())) == NEVER_FETCHED
     assert call(token_of("ada")) == LISTED
 
 
@@ -126,9 +126,9 @@ NONSENSE = [
 def test_a_key_server_that_says_nonsense_is_a_503(call: Call, server: KeyServer, clock: Clock, body: bytes) -> None:
     """Until it comes to its senses; the keys that it gave before go on."""
     server.body = body
-    assert call(key().sign(claims())) == UNREACHABLE
+    assert call(key().sign(claims())) == NEVER_FETCHED
     server.body = None
-    assert call(key().sign(claims())) == UNREACHABLE
+    assert call(key().sign(claims())) == NEVER_FETCHED
     clock.now += INTERVAL
     assert call(key().sign(claims())) == LISTED
     server.body = body
@@ -157,7 +157,7 @@ def test_a_key_server_that_answers_no_200_is_a_503(call: Call, server: KeyServer
     with key_server(key()) as elsewhere:
         server.status, server.location = status, elsewhere.url
 
-        assert call(key().sign(claims())) == UNREACHABLE
+        assert call(key().sign(claims())) == NEVER_FETCHED
         assert elsewhere.requests == 0
 
 

@@ -1,0 +1,113 @@
+"""Calls to SQLite in threads: work on a connection for somebody who may give up, and writes that commit together."""
+
+import asyncio
+import sqlite3
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from queue import Empty, SimpleQueue
+from typing import Any
+
+from database.errors import Conflict, DatabaseError, DatabaseUnavailable, TablesMissing
+from database.statements import Rows
+
+# Steps of SQLite's virtual machine, of some 50 ns, after which a statement is looked at.
+STEPS = 2000
+
+# Seconds that a commit waits for another write, while fewer have come than were committed the last time. A sync of a
+# disk takes longer, and without the wait the callers fall into two groups, of which one always waits for the other.
+GATHERING = 0.0005
+
+
+class Call:
+    """Work on a connection, and what became of it: `result`, once it has `ended`."""
+
+    def __init__(self, work: Callable[[sqlite3.Connection], Rows]) -> None:
+        self.work = work
+        self.given_up = False
+        self.error: Exception | None = None
+        self._rows: Rows | None = None
+
+    async def run_in(self, threads: ThreadPoolExecutor, function: Callable[..., Rows], *arguments: Any) -> Rows:
+        """What the function makes of it in a thread. Cancelled, it ends the statement, but not a wait for a lock."""
+        try:
+            return await asyncio.get_running_loop().run_in_executor(threads, function, self, *arguments)
+        except asyncio.CancelledError:
+            self.given_up = True
+            raise
+        except sqlite3.Error as error:
+            raise _in_our_terms(error) from None
+
+    def run(self, connection: sqlite3.Connection) -> None:
+        """Do the work, unless nobody waits for it any more."""
+        self.error = None
+        connection.set_progress_handler(lambda: self.given_up, STEPS)
+        try:
+            self._rows = () if self.given_up else self.work(connection)
+        except Exception as error:
+            self.error = error
+        finally:
+            connection.set_progress_handler(None, 0)
+
+    @property
+    def ended(self) -> bool:
+        return self._rows is not None or self.error is not None
+
+    def result(self) -> Rows:
+        if self.error is not None:
+            raise self.error
+        return self._rows or ()
+
+
+class Commits:
+    """Calls that wait for the one thread that writes, which commits all of them together."""
+
+    def __init__(self) -> None:
+        self._waiting: SimpleQueue[Call] = SimpleQueue()
+        self._last = 0
+
+    def add(self, call: Call) -> None:
+        self._waiting.put(call)
+
+    def commit(self, connection: sqlite3.Connection) -> None:
+        """Run all calls that wait in one transaction, in which each may fail by itself."""
+        calls: list[Call] = []
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+            for call in self._arriving():
+                calls.append(call)
+                call.run(connection)
+                if not connection.in_transaction:
+                    # It was given up, or met a full disk, and nothing was done for anybody.
+                    return _commit_each(connection, calls)
+            connection.execute("COMMIT")
+        except sqlite3.Error as error:
+            connection.rollback()
+            for call in (*calls, *self._arriving()):
+                call.error = error
+
+    def _arriving(self) -> Iterator[Call]:
+        count = 0
+        try:
+            while True:
+                yield self._waiting.get(count < self._last, GATHERING)
+                count += 1
+        except Empty:
+            self._last = count
+
+
+def _commit_each(connection: sqlite3.Connection, calls: Sequence[Call]) -> None:
+    for call in calls:
+        call.run(connection)
+
+
+def _in_our_terms(error: sqlite3.Error) -> Exception:
+    """SQLite's messages name tables and columns, never values."""
+    message = str(error)
+    if isinstance(error, sqlite3.IntegrityError):
+        return Conflict(message)
+    # SQLite calls everything operational, a statement that is wrong too.
+    if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_ERROR:
+        gone = message.startswith(("no such table", "no such column")) or "has no column" in message
+        return TablesMissing(message) if gone else DatabaseError(message)
+    broken = getattr(error, "sqlite_errorcode", None) in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT)
+    return (DatabaseUnavailable if broken or isinstance(error, sqlite3.OperationalError) else DatabaseError)(message)
