@@ -29,7 +29,6 @@ from tests.support.proxy import Proxy
 from tests.support.servers import PgBouncer, Postgres, memory
 from tests.support.tokens import FRONTEND, SECRET, bearer, token_of
 
-TESTS = Path(__file__).parent
 DATABASES = ("sqlite", "postgresql", "pgbouncer")
 # Folders whose tests see the app as a process, or parts of it as they are tested elsewhere.
 FROM_OUTSIDE = ("attacks", "browser", "faults")
