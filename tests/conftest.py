@@ -6,13 +6,16 @@ marked `database("any")`. With --quick, tests use SQLite, and those that start a
 
 import os
 import sqlite3
+import sys
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+import threading
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import psycopg2
 import pytest
 from starlette.applications import Starlette
 from starlette.testclient import TestClient
@@ -26,7 +29,6 @@ from tests.support.proxy import Proxy
 from tests.support.servers import PgBouncer, Postgres, memory
 from tests.support.tokens import FRONTEND, SECRET, bearer, token_of
 
-TESTS = Path(__file__).parent
 DATABASES = ("sqlite", "postgresql", "pgbouncer")
 # Folders whose tests see the app as a process, or parts of it as they are tested elsewhere.
 FROM_OUTSIDE = ("attacks", "browser", "faults")
@@ -71,6 +73,21 @@ def kinds_for(metafunc: pytest.Metafunc) -> Sequence[str]:
     marker = metafunc.definition.get_closest_marker("database")
     alone = metafunc.config.getoption("--quick") or (marker and marker.args == ("any",))
     return ["sqlite"] if alone else DATABASES
+
+
+@pytest.hookimpl(wrapper=True, trylast=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
+    """Have `no_cover` work in the workers of pytest-xdist, where pytest-cov 7 measures twice and pauses once."""
+    if item.get_closest_marker("no_cover") is None:
+        return (yield)
+    here, threads = sys.gettrace(), threading.gettrace()
+    sys.settrace(None)
+    threading.settrace(None)
+    try:
+        return (yield)
+    finally:
+        sys.settrace(here)
+        threading.settrace(threads)
 
 
 @pytest.hookimpl(trylast=True)
@@ -118,15 +135,22 @@ def pgbouncer(postgres: Postgres) -> Iterator[PgBouncer]:
 
 
 @pytest.fixture(scope="session")
-def reused(postgres: Postgres) -> str:
-    return postgres.create_database()
+def emptied() -> list[str]:
+    """Databases on PostgreSQL that are as good as new."""
+    return []
 
 
 @pytest.fixture
-def postgres_url(postgres: Postgres, reused: str) -> Iterator[str]:
-    """A database on PostgreSQL that is as good as new."""
-    yield postgres.url(reused)
-    postgres.empty(reused)
+def postgres_url(postgres: Postgres, emptied: list[str]) -> Iterator[str]:
+    """A fresh database on PostgreSQL."""
+    name = emptied.pop() if emptied else postgres.create_database()
+    yield postgres.url(name)
+    try:
+        postgres.empty(name)
+        emptied.append(name)
+    except psycopg2.Error:
+        # The test has left it so that this cannot be done, read-only for example.
+        postgres.drop_database(name)
 
 
 @pytest.fixture

@@ -148,6 +148,7 @@ BAD_TOKENS = {
     "no-base64": ("?.?.?", NO_JWT),
     "not-ascii": ("é.é.é", NO_JWT),
     "quoted": (f'"{GOOD}"', NO_JWT),
+    "name-twice": (forge(payload(), header='{"alg": "HS256", "alg": "HS256"}'), NO_JWT),
     "no-signature": (f"{START}.", SIGNATURE),
     "other-payload": (f"{GOOD.split('.')[0]}.{forge(claims('bob')).split('.')[1]}.{END}", SIGNATURE),
     "other-secret": (forge(claims(), secret=SECRET[::-1]), SIGNATURE),

@@ -48,7 +48,11 @@ server_login_retry = 1
 
 # As a new database has it.
 EMPTY = """
-DROP SCHEMA IF EXISTS public CASCADE;
+DO $$ DECLARE name text; BEGIN
+    FOR name IN SELECT nspname FROM pg_namespace WHERE nspname !~ '^(pg_|information_schema$)' LOOP
+        EXECUTE format('DROP SCHEMA %I CASCADE', name);
+    END LOOP;
+END $$;
 CREATE SCHEMA public AUTHORIZATION pg_database_owner;
 GRANT USAGE ON SCHEMA public TO PUBLIC;
 ALTER DATABASE {name} RESET ALL

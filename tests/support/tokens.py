@@ -138,9 +138,9 @@ class KeyServer:
         self.location = ""
         # "head" or "body": sends it byte after byte, until nobody listens.
         self.trickles = ""
-        self._asked = threading.Event()
-        self._may_answer = threading.Event()
-        self._may_answer.set()
+        self.asked = threading.Event()
+        self.may_answer = threading.Event()
+        self.may_answer.set()
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
         self._server.daemon_threads = True
         self._scheme = "https" if tls else "http"
@@ -157,14 +157,14 @@ class KeyServer:
 
     def hold(self) -> None:
         """Take requests, but answer none before `release`."""
-        self._asked.clear()
-        self._may_answer.clear()
+        self.asked.clear()
+        self.may_answer.clear()
 
     def release(self) -> None:
-        self._may_answer.set()
+        self.may_answer.set()
 
     def wait_until_asked(self) -> None:
-        assert self._asked.wait(10)
+        assert self.asked.wait(10)
 
     def close(self) -> None:
         self.release()
@@ -177,8 +177,8 @@ class KeyServer:
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
                 server.requests += 1
-                server._asked.set()
-                server._may_answer.wait()
+                server.asked.set()
+                server.may_answer.wait()
                 body = server.bodies.pop(0) if server.bodies else server.body
                 body = server.jwks() if body is None else body
                 with suppress(OSError):  # nobody may wait any more
