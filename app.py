@@ -139,7 +139,7 @@ def openapi_document() -> bytes:
 
 def create_app(settings: Settings) -> Starlette:
     """The whole app. Tables are created before its first query, be it at start or, without a lifespan, later."""
-    database = Database(settings.database, pool_size=settings.pool_size, prepare=prepare)
+    database = Database(settings.database, pool_size=settings.pool_size, prepare=prepare, statements=store.STATEMENTS)
     user_rows = UserRows()
     backend = JWTBackend(TokenVerifier(settings, KeySet(settings.keys_url)))
     # Inside the exception handlers, so that what these raise is answered like anything else.

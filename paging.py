@@ -2,7 +2,7 @@
 
 import base64
 from collections.abc import Mapping
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, datetime, timedelta
 from typing import Annotated, Any, Literal, NamedTuple
 from urllib.parse import urlencode
 
@@ -42,9 +42,8 @@ _KEYS: dict[Sort, str] = {"created": "created_at", "title": "title", "due_date":
 
 
 def position(sort: Sort, row: Any) -> Position:
-    """Where the task of this row stands in that sort. A moment is in UTC, whatever the time zone of the session."""
-    key = getattr(row, _KEYS[sort])
-    return Position(key.astimezone(UTC) if isinstance(key, datetime) else key, row.id)
+    """The position of this row's task in that sort."""
+    return Position(getattr(row, _KEYS[sort]), row.id)
 
 
 def write_cursor(sort: Sort, row: Any) -> str:

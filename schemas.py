@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterable
 from contextlib import suppress
-from datetime import UTC, date, datetime
+from datetime import date, datetime
 from typing import Annotated, Any, cast
 
 from pydantic import (
@@ -55,8 +55,8 @@ def _whole_number(value: Any) -> Any:
 
 
 def _timestamp(value: datetime) -> str:
-    """ISO 8601 in UTC, always with microseconds, as JavaScript's `Date` reads it."""
-    return value.astimezone(UTC).isoformat(timespec="microseconds").removesuffix("+00:00") + "Z"
+    """ISO 8601, always with microseconds, of a moment in UTC, as every row of the store has it."""
+    return value.isoformat(timespec="microseconds").removesuffix("+00:00") + "Z"
 
 
 # What shows nothing by itself: controls, and Unicode's White_Space and Default_Ignorable_Code_Point (PropList.txt and
@@ -97,7 +97,7 @@ DueDate = Annotated[
     BeforeValidator(_calendar_date),
     Field(description="A calendar date; a midnight timestamp is taken as its date."),
 ]
-# Pydantic writes a datetime as `_timestamp` does, and faster, unless it is at a full second or not in UTC.
+# Pydantic writes a datetime as `_timestamp` does, and faster, unless it is at a full second.
 Timestamp = Annotated[
     datetime | str,
     WithJsonSchema({"type": "string", "format": "date-time", "examples": ["2026-11-21T06:00:00.123456Z"]}),
@@ -199,6 +199,6 @@ def _task(row: Any) -> TaskOut:
     task: Any = row._asdict()
     for name in ("created_at", "updated_at"):
         value = task[name]
-        if value.tzinfo is not UTC or not value.microsecond:
+        if not value.microsecond:
             task[name] = _timestamp(value)
     return cast(TaskOut, task)

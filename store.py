@@ -197,3 +197,11 @@ async def list_tasks(
             values["key"] = after.key
     statement = _list(sort, status != "all", after is not None, "key" in values)
     return await database.execute(statement, values)
+
+
+# For `Database`, which refuses at start what it could not run. Those that are not here differ from these in a filter.
+STATEMENTS = (
+    *(_GET_USER, _RELEASE_EMAIL, _INSERT_USER, _UPDATE_USER),
+    *(_CREATE, _GET, _update(frozenset({"title"})), _TOGGLE, _DELETE),
+    *(_list(sort, filtered=False, after=False, dated=False) for sort in _ORDER),
+)

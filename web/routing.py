@@ -20,8 +20,10 @@ class Resource(Route):
     """A path with an endpoint for each of its methods, so that Starlette's 405 names them all. GET serves HEAD too."""
 
     def __init__(self, path: str, **endpoints: Endpoint) -> None:
+        served = endpoints | {"HEAD": endpoints["GET"]} if "GET" in endpoints else endpoints
+
         async def answer(request: Request) -> Response:
-            return await endpoints["GET" if request.method == "HEAD" else request.method](request)
+            return await served[request.method](request)
 
         super().__init__(path, answer, methods=endpoints)
         self.endpoints = endpoints
