@@ -141,7 +141,8 @@ def test_a_network_that_drops_everything_meets_the_deadline(
     proxy.thaw()
 
     assert [type(result) for result in results] == [DatabaseUnavailable] * 6
-    assert proxy.connections <= 4
+    # The idle one, and at most one for each call; which of them comes before its deadline is a matter of time.
+    assert proxy.connections <= 1 + len(results)
     recover(run, database)
 
 
@@ -286,11 +287,14 @@ def test_nothing_is_kept_of_a_database_that_is_no_more(run: Run, database_url: s
         if closed:
             database.close()
     del database
-    gc.collect()
 
+    def is_gone() -> bool:
+        gc.collect()
+        threads = [each for each in threading.enumerate() if each not in before and "sqlite" in each.name]
+        return not threads and len(os.listdir("/proc/self/fd")) <= files
+
+    run(until(is_gone))
     assert [reference() for reference in kept] == [None] * 5
-    run(until(lambda: not [each for each in threading.enumerate() if each not in before and "sqlite" in each.name]))
-    assert len(os.listdir("/proc/self/fd")) <= files
 
 
 async def _nothing(_: Engine, __: float) -> str:
