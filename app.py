@@ -54,7 +54,7 @@ async def list_tasks(request: Request) -> Response:
         return json_response(body, headers=headers)
 
     async def fetch(count: int, after: Position) -> Rows:
-        # A deadline of its own for each piece, whose client may take long to read the last one.
+        # Each piece has its own deadline, because a slow client may take long to read the one before.
         caller = request.app.state.database.caller(request.user.id)
         return await store.list_tasks(caller, request.user.id, query.status, query.sort, count, after)
 
@@ -83,7 +83,7 @@ async def update_task(request: Request) -> Response:
 
 
 async def patch_task(request: Request) -> Response:
-    """The same as PUT, which changes only what is named, too."""
+    """The same partial update as PUT; its own function, because an `operationId` of the document is unique."""
     return await update_task(request)
 
 
@@ -138,7 +138,7 @@ def openapi_document() -> bytes:
 
 
 def create_app(settings: Settings) -> Starlette:
-    """The whole app. Tables are created before its first query, be it at start or, without a lifespan, later."""
+    """The whole app. The tables are created before its first query: at start, or later when no lifespan runs."""
     database = Database(settings.database, pool_size=settings.pool_size, prepare=prepare, statements=store.STATEMENTS)
     user_rows = UserRows()
     backend = JWTBackend(TokenVerifier(settings, KeySet(settings.keys_url)))
@@ -174,13 +174,13 @@ async def lifespan(app: Starlette) -> AsyncIterator[None]:
         for remark in database.layout.remarks():
             logger.warning(remark)
     except DatabaseUnavailable as error:
-        logger.warning("Started without the database, and answers 503 until it comes: %s", error)
+        logger.warning("Started without the database; requests get a 503 until it can be reached: %s", error)
     yield
     database.close()
 
 
 def database(request: Request) -> Caller:
-    """The database in the name of whoever sent the request."""
+    """The database, on behalf of the authenticated user."""
     caller: Caller = request.scope["database"]
     return caller
 

@@ -18,7 +18,7 @@ from settings import Settings
 # Seconds by which the clocks of the issuer and of this machine may differ.
 LEEWAY = 30
 
-# Characters: of a token, which may hold the profile's image (a web server's limit is 16 KiB), and of its first part.
+# In characters. A token may hold the profile's image; web servers commonly allow 16 KiB. The header is its first part.
 MAXIMUM_TOKEN = 16 * 1024
 MAXIMUM_HEADER = 1024
 MAXIMUM_SUBJECT = 255
@@ -26,7 +26,7 @@ MAXIMUM_SUBJECT = 255
 MAXIMUM_EMAIL = 320
 MAXIMUM_NAME = 1000
 
-# RFC 7515, sections 2 and 3.1: base64url without padding, which PyJWT would take too.
+# RFC 7515, sections 2 and 3.1: base64url without padding. PyJWT would accept padding as well.
 COMPACT = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]*\.[A-Za-z0-9_-]*", re.ASCII)
 
 # Verified tokens that a process caches.
@@ -35,12 +35,12 @@ REMEMBERED_TOKENS = 4096
 
 @dataclass(frozen=True, slots=True)
 class User(BaseUser):
-    """Who calls. Only `id` identifies anybody."""
+    """The authenticated user. Only `id` identifies a person."""
 
     id: str
     email: str | None = None
     name: str | None = None
-    # Seconds since 1970 (UTC): the token's `iat`, if there is one. Two tokens of one profile make the same user.
+    # The token's `iat`: seconds since 1970 (UTC). Not compared, so that tokens with the same profile give equal users.
     issued_at: float | None = field(default=None, compare=False)
 
     @property
@@ -86,7 +86,7 @@ class JWTBackend(AuthenticationBackend):
 class _Verified:
     user: User
     expires: float
-    # `KeySet.version` at the time; None for the shared secret.
+    # `KeySet.version` when the token was verified; None for a token under the shared secret.
     keys: int | None
 
 
@@ -138,7 +138,7 @@ class TokenVerifier:
         return _Verified(_user(claims, ("sub",)), claims["exp"], version)
 
     async def _decode_with_key(self, token: str, algorithm: str, kid: Any) -> tuple[dict[str, Any], int]:
-        # Before the key is looked up: should it be withdrawn in between, the token is not remembered for long.
+        # Read before the key: if the key is withdrawn in between, the versions differ and the cached token is dropped.
         version = self._keys.version
         key = await self._keys.find(kid) if kid else None
         if key is None:
@@ -190,7 +190,7 @@ def _decode(token: str, key: jwt.PyJWK) -> dict[str, Any]:
     """The claims of a token whose signature and times are valid. Does not check `iss`, `aud` and the subject."""
     signed, _, signature = token.rpartition(".")
     try:
-        # PyJWT decodes every part, letter by letter (35 µs for each KiB), before it verifies the signature, once more.
+        # PyJWT decodes all parts (35 µs for each KiB) before it verifies the signature, so verify it here first.
         if not key.Algorithm.verify(signed.encode(), key.key, base64url_decode(signature)):
             raise jwt.InvalidSignatureError
         claims: dict[str, Any] = jwt.decode(
@@ -209,7 +209,7 @@ def _decode(token: str, key: jwt.PyJWK) -> dict[str, Any]:
         raise Refused("The token has no expiry (exp).") from None
     except jwt.InvalidSignatureError:
         raise Refused("The token's signature does not match; it was signed with another secret or key.") from None
-    # A claim of an unexpected type makes PyJWT raise what is none of its own errors.
+    # A claim of an unexpected type makes PyJWT raise exceptions other than its own.
     except (jwt.PyJWTError, ValueError, TypeError, OverflowError, RecursionError):
         raise Refused("The token is malformed.") from None
     for name in ("exp", "iat", "nbf"):
@@ -224,7 +224,7 @@ def _user(claims: dict[str, Any], subjects: tuple[str, ...]) -> User:
     subject = next((claims[name] for name in subjects if name in claims), None)
     if not isinstance(subject, str) or not subject.strip() or len(subject) > MAXIMUM_SUBJECT or not _storable(subject):
         raise Refused(f"The token names no user: its subject (sub) must be 1 to {MAXIMUM_SUBJECT} characters.")
-    # No float is as small as an integer may be; one in the future was refused.
+    # A negative integer may be too large for a float. An `iat` in the future was refused before.
     issued_at = float(max(claims["iat"], 0)) if "iat" in claims else None
     return User(subject, _profile(claims, "email", MAXIMUM_EMAIL), _profile(claims, "name", MAXIMUM_NAME), issued_at)
 

@@ -94,14 +94,14 @@ class KeySet:
             self._fetch()
 
     def _fetch(self) -> asyncio.Task[bool]:
-        """The fetch under way in this event loop, be it a new one."""
+        """The fetch under way in this event loop; starts one if there is none."""
         loop = asyncio.get_running_loop()
         if self._task is None or self._task.done() or self._task.get_loop() is not loop:
             self._task = loop.create_task(self._read())
         return self._task
 
     async def _read(self) -> bool:
-        """Fetch the set once `interval` allows it; whether that succeeded."""
+        """Fetch the set as soon as `interval` allows. Returns whether that succeeded."""
         pause = self._begun_at + self._interval - time.monotonic()
         if pause > 0:
             if self._failed:
@@ -111,7 +111,7 @@ class KeySet:
         try:
             async with asyncio.timeout(self._timeout):
                 self._take(json.loads(await self._download()))
-        except Exception as error:  # whatever the server does, the keys that are known go on working
+        except Exception as error:  # known keys stay usable, whatever the server does
             text = "The key server %s gave no set of keys within %g seconds: %s(%.200s)"
             logger.warning(text, self._name, self._timeout, type(error).__name__, error)
             self._failed = True
@@ -137,7 +137,7 @@ class KeySet:
             request = client.stream("GET", self._url, headers=plain, extensions={"trace": close_in_the_end})
             answer = await stack.enter_async_context(request)
             if not answer.is_success:
-                raise ValueError(f"the answer is a {answer.status_code}")
+                raise ValueError(f"the server answered {answer.status_code}")
             async for piece in answer.aiter_raw():
                 body += piece
                 if len(body) > MAXIMUM:
@@ -164,7 +164,7 @@ class KeySet:
 
 
 def usable_keys(listed: list[Any]) -> tuple[dict[str, PyJWK], list[str]]:
-    """The keys that verify signatures, by their `kid`, and why each of the others does not, without what it holds.
+    """The keys that can verify signatures, by `kid`; and why each other key cannot, without its contents.
 
     Of several keys with one `kid`, the first usable one counts, as in PyJWT.
     """
@@ -200,7 +200,7 @@ def _public_key(jwk: Any) -> PyJWK:
     try:
         key = PyJWK(jwk)
         key.Algorithm.prepare_key(key.key)
-    # Not the error's own text, which may repeat the key. Not everything that PyJWT lets through is its own error.
+    # PyJWT also raises exceptions that are not its own. Their text is left out, because it may contain the key.
     except Exception as error:
         raise ValueError(f"unreadable ({type(error).__name__})") from None
     if key.algorithm_name not in ALGORITHMS:

@@ -70,7 +70,7 @@ class Layout(NamedTuple):
     missing_indexes: Sequence[str]
 
     def remarks(self) -> Iterator[str]:
-        """Sentences for whoever operates the app."""
+        """Warnings for the operator, one sentence each."""
         if not self.owns_users:
             yield "Another program keeps its accounts in the table users; people without a row there get a 401."
         if self.missing_indexes:
@@ -82,7 +82,7 @@ def _statement(sql: str) -> TextualSelect:
 
 
 # One round trip, for the tables that the search path finds. 28: UPDATE, INSERT and DELETE are possible, as on some
-# views. 7: a row trigger before INSERT, which may fill any column.
+# views. 7: a trigger FOR EACH ROW BEFORE INSERT, which may fill any column.
 _POSTGRESQL = _statement(
     "SELECT c.relname, a.attname, CASE WHEN pg_relation_is_updatable(c.oid, true) & 28 = 28 AND a.attgenerated = ''"
     " THEN format_type(COALESCE(NULLIF(t.typbasetype, 0), t.oid), NULL) ELSE 'read-only' END, a.attnotnull,"
@@ -164,7 +164,7 @@ async def _create(engine: Engine, deadline: float) -> None:
 
 
 def _faults(table: Table, found: Iterable[Found], dialect: Dialect) -> Iterator[str]:
-    """Why statements of ours would fail on this table; nothing for a table that is not there."""
+    """The reasons why our statements would fail on this table; none when the table does not exist."""
     rows = {row.name: row for row in found if row.table == table.name}
     inserts = table is TASKS or _owns_users(found)
     for wanted in table.columns if rows else ():
@@ -185,7 +185,7 @@ def _refuses_ours(table: Table, row: Found) -> bool:
     if wanted is None:
         return row.required and not row.filled
     if table is USERS:
-        # A token may have all that we fill.
+        # NOT NULL on one of our columns is no reason by itself: a token may have the value.
         return False
     return not row.filled if row.name == "id" else row.required and bool(wanted.nullable)
 
@@ -198,7 +198,7 @@ def _owns_users(found: Iterable[Found]) -> bool:
 async def build_indexes(engine: Engine, names: Sequence[str]) -> None:
     """Build these indexes of a table in use, without keeping writers waiting; it may take minutes.
 
-    What a broken attempt left behind is dropped first.
+    An invalid index that an interrupted build left behind is dropped first.
     https://www.postgresql.org/docs/current/sql-createindex.html#SQL-CREATEINDEX-CONCURRENTLY
     """
     concurrently = "INDEX" if _is_sqlite(engine) else "INDEX CONCURRENTLY"

@@ -1,6 +1,5 @@
 """`python main.py [--reload]` serves the app; `uvicorn main:app` finds the same app as `uvicorn app:app`."""
 
-import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -15,18 +14,19 @@ from web.process import ignore_further_stops
 
 __all__ = ["app", "serve"]
 
-# What makes uvicorn safe here: the bounds of `web/http1.py`, no WebSockets, no log of its own of each request, with its
-# query, and no banner. Requests under way have 20 seconds when it is asked to stop.
+# What makes uvicorn safe here: the limits of `web/http1.py`, no WebSockets, no access log (it would show queries), and
+# no `Server` header. At shutdown, running requests have 20 seconds.
 OPTIONS: dict[str, Any] = {
     "http": "web.http1:BoundedHttp",
     "ws": "none",
     "access_log": False,
     "server_header": False,
     "timeout_graceful_shutdown": 20,
+    "timeout_worker_healthcheck": 30,
 }
 
 
-# Changes of these folders restart nothing. Uvicorn excludes a folder when it is there and named absolutely.
+# Changes in these folders do not restart the server. Uvicorn excludes only existing folders, by absolute path.
 OTHERS = [Path(__file__).parent / name for name in (".venv", "bench", "docs", "examples", "scripts", "tests")]
 
 
@@ -39,7 +39,7 @@ def serve(*, reload: bool = False) -> None:
     settings = settings_or_exit()
     options = {
         **OPTIONS,
-        "host": os.getenv("UVICORN_HOST") or "0.0.0.0",  # noqa: S104
+        "host": settings.host,
         "port": settings.port,
         "log_level": settings.log_level.lower(),
     }
@@ -48,7 +48,7 @@ def serve(*, reload: bool = False) -> None:
         return uvicorn.run("main:app", reload=True, reload_excludes=excludes, **options)
     if settings.workers == 1:
         return uvicorn.run("main:app", **options)
-    # As `uvicorn.run` does, which ends with 0 when a worker could not start.
+    # What `uvicorn.run` does for several workers, but that exits with 0 even when a worker could not start.
     config = uvicorn.Config("main:app", workers=settings.workers, **options)
     supervisor = Multiprocess(config, [config.bind_socket()])
     supervisor.run()
@@ -58,4 +58,6 @@ def serve(*, reload: bool = False) -> None:
 
 
 if __name__ == "__main__":
-    serve(reload="--reload" in sys.argv[1:])
+    if sys.argv[1:] not in ([], ["--reload"]):
+        sys.exit("Usage: python main.py [--reload]. The environment sets the port and everything else; see README.md.")
+    serve(reload=bool(sys.argv[1:]))

@@ -60,7 +60,7 @@ def read_cursor(sort: Sort, cursor: str) -> Position:
     """Raises `ValueError` for anything but a cursor that `write_cursor` made for this sort."""
     try:
         if "=" in cursor:
-            raise ValueError("a cursor has no padding, and not every Python refuses too much of it")
+            raise ValueError("a cursor has no padding; some versions of Python would accept too much of it")
         padded = cursor + "=" * (-len(cursor) % 4)
         decoded = base64.b64decode(padded, altchars=b"-_", validate=True)
         _, key, task_id = _CURSORS[sort].validate_json(decoded, strict=True)

@@ -59,8 +59,8 @@ def _timestamp(value: datetime) -> str:
     return value.isoformat(timespec="microseconds").removesuffix("+00:00") + "Z"
 
 
-# What shows nothing by itself: controls, and Unicode's White_Space and Default_Ignorable_Code_Point (PropList.txt and
-# DerivedCoreProperties.txt), such as U+200B; and U+2800, the blank of Braille.
+# Characters that are invisible by themselves: controls, U+2800 (Braille blank), and those with Unicode's White_Space or
+# Default_Ignorable_Code_Point (PropList.txt, DerivedCoreProperties.txt), such as U+200B.
 INVISIBLE = (
     r"\u0000-\u0020\u007f-\u00a0\u00ad\u034f\u061c\u115f\u1160\u1680\u17b4\u17b5\u180b-\u180f\u2000-\u200f\u2028-\u202f"
     r"\u205f-\u206f\u2800\u3000\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufff8"

@@ -15,6 +15,7 @@ from sqlalchemy.exc import ArgumentError
 DEFAULT_FRONTEND_URL = "http://localhost:3000"
 DEFAULT_DATABASE_URL = "sqlite:///./todo.db"
 DEFAULT_POOL_SIZE = 8
+DEFAULT_HOST = "0.0.0.0"  # noqa: S104
 DEFAULT_PORT = 8000
 
 # RFC 7518, section 3.2: a key for HS256 is at least as long as the hash.
@@ -58,6 +59,7 @@ class Settings:
     jwks_url: str = ""
     pool_size: int = DEFAULT_POOL_SIZE
     log_level: str = "INFO"
+    host: str = DEFAULT_HOST
     port: int = DEFAULT_PORT
     workers: int = 1
 
@@ -95,6 +97,7 @@ class Settings:
             jwks_url=os.getenv("JWKS_URL", ""),
             pool_size=_integer("DATABASE_POOL_SIZE", DEFAULT_POOL_SIZE),
             log_level=(os.getenv("LOG_LEVEL") or "INFO").upper(),
+            host=os.getenv("UVICORN_HOST") or DEFAULT_HOST,
             port=_integer("PORT", DEFAULT_PORT),
             workers=_integer("WEB_CONCURRENCY", 1),
         )
@@ -167,7 +170,7 @@ def _check_secret(secret: str) -> None:
             f"(RFC 7518, section 3.2): {HOW_TO_MAKE_ONE}."
         )
     try:
-        # PyJWT takes no such thing for a secret, and would refuse every token.
+        # PyJWT does not accept such a key as an HMAC secret, and would refuse every token.
         jwt.get_algorithm_by_name("HS256").prepare_key(secret)
     except jwt.InvalidKeyError:
         raise SettingsError(
@@ -180,7 +183,7 @@ def _check_postgresql(url: URL) -> URL:
         arguments, options = url.get_dialect()().create_connect_args(url)
         make_dsn(*arguments, **options)
     except (ArgumentError, ProgrammingError, ValueError) as error:
-        # Names what is wrong, never a value that is right, such as the password.
+        # libpq names the faulty part alone, and so never a correct password.
         raise SettingsError(f"DATABASE_URL is refused by PostgreSQL's client: {str(error).strip()}.") from None
     return url
 
@@ -188,14 +191,16 @@ def _check_postgresql(url: URL) -> URL:
 def _check_sqlite(url: URL) -> URL:
     file = url.database or ""
     if url != URL.create(url.drivername, database=url.database) or file.startswith("file:"):
-        # Options and URIs may put it into memory, once for each connection; `sqlite://todo.db` names a host.
+        # Options and URIs can select one in-memory database per connection. In `sqlite://todo.db` the name is a host.
         raise SettingsError(
             "DATABASE_URL names SQLite with more than a path; write it as sqlite:///./todo.db, "
             "sqlite:////data/todo.db, or sqlite:// for one in memory."
         )
     folder = Path(file).parent
+    if "\0" in file or (Path(file).is_dir() and file):
+        raise SettingsError("DATABASE_URL names no file for SQLite; write it as sqlite:///./todo.db.")
     if not folder.is_dir():
-        raise SettingsError(f"DATABASE_URL names a SQLite file in {folder}, which is no folder; create it first.")
+        raise SettingsError(f"DATABASE_URL names a SQLite file in {folder}, which is not a folder; create it first.")
     return url
 
 
@@ -206,7 +211,7 @@ def _split_url(name: str, value: str) -> SplitResult:
     except ValueError:
         parts = SplitResult("", "", "", "", "")
     if parts.scheme not in ("http", "https") or not HOST.fullmatch(parts.hostname or ""):
-        # Not a value that may hold a password.
+        # Do not repeat a value that may hold a password.
         shown = "cannot be read" if "@" in value or "?" in value else f"is {value!r}"
         raise SettingsError(f"{name} {shown}; it must be an address like https://app.example.com.")
     if "@" in parts.netloc:
@@ -223,14 +228,13 @@ def _origin(parts: SplitResult) -> str:
 
 def _integer(name: str, default: int) -> int:
     value = os.getenv(name) or str(default)
-    try:
-        return int(value)
-    except ValueError:
-        raise SettingsError(f"{name} is {value!r}; it must be a whole number.") from None
+    if not re.fullmatch(r"-?[0-9]{1,9}", value):
+        raise SettingsError(f"{name} is {value!r}; it must be a whole number.")
+    return int(value)
 
 
 def settings_or_exit() -> Settings:
-    """The settings of this process, or its end: one sentence on standard error and exit status 1."""
+    """The settings of this process. If they are unusable, exits with status 1 and one sentence on standard error."""
     try:
         return Settings.from_environment()
     except SettingsError as error:

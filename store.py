@@ -9,7 +9,7 @@ from contextlib import suppress
 from functools import cache
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, Update
+from sqlalchemy import BindParameter, ColumnElement, Insert, Select, Update
 from sqlmodel import and_, bindparam, case, delete, func, insert, null, or_, select, tuple_, update
 
 from database import Caller, Conflict, InvalidData, Rows
@@ -63,7 +63,7 @@ async def ensure_user(database: Caller, user_id: str, email: str | None, name: s
 
 
 async def _ensure_user(database: Caller, user_id: str, email: str | None, name: str | None) -> None:
-    """Another row with this email loses it."""
+    """Take the email away from any other row, then insert or update the row of this user."""
     attempt = 0
     while True:
         attempt += 1
@@ -93,19 +93,18 @@ def _one(rows: Rows) -> Any:
     return rows[0] if rows else None
 
 
-# The columns whose values the caller gives.
-_GIVEN = [column.name for column in _task if column.name not in ("id", "created_at", "updated_at")]
-_CREATE = (
-    insert(TASKS)
-    .values({name: bindparam(name) for name in _GIVEN})
-    .values(created_at=bindparam("now"), updated_at=bindparam("now"))
-    .returning(*_COLUMNS)
-)
+@cache
+def _create(names: frozenset[str]) -> Insert:
+    """The insert of these columns; the database fills the others."""
+    values: dict[str, BindParameter[Any]] = {name: bindparam(name) for name in sorted(names)}
+    values |= {"user_id": bindparam("owner"), "created_at": bindparam("now"), "updated_at": bindparam("now")}
+    return insert(TASKS).values(values).returning(*_COLUMNS)
 
 
 async def create_task(database: Caller, user_id: str, values: Mapping[str, Any]) -> Any:
     """The new row. Raises `Conflict` when the user has no row."""
-    return _one(await database.execute(_CREATE, {"user_id": user_id, "now": now(), **values}))
+    statement = _create(frozenset(values))
+    return _one(await database.execute(statement, {"owner": user_id, "now": now(), **values}))
 
 
 _SELECT: Select[Any] = select(*_COLUMNS)
@@ -180,7 +179,8 @@ def _list(sort: Sort, filtered: bool, after: bool, dated: bool) -> Select[Any]:
     if filtered:
         statement = statement.where(_task.completed == bindparam("is_completed"))
     if after:
-        statement = statement.where(_after(sort, dated))
+        # The rest of a list waits for its turn, however short each part of it is.
+        statement = statement.where(_after(sort, dated)).execution_options(in_turn=True)
     return statement
 
 
@@ -202,6 +202,6 @@ async def list_tasks(
 # For `Database`, which refuses at start what it could not run. Those that are not here differ from these in a filter.
 STATEMENTS = (
     *(_GET_USER, _RELEASE_EMAIL, _INSERT_USER, _UPDATE_USER),
-    *(_CREATE, _GET, _update(frozenset({"title"})), _TOGGLE, _DELETE),
+    *(_create(frozenset({"title", "completed"})), _GET, _update(frozenset({"title"})), _TOGGLE, _DELETE),
     *(_list(sort, filtered=False, after=False, dated=False) for sort in _ORDER),
 )

@@ -1,4 +1,4 @@
-"""How a statement runs: tables that are there, a fair queue, one deadline, and the engine of the database."""
+"""How a statement runs: prepared tables, a fair queue, one deadline, and an engine for each kind of database."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
@@ -45,7 +45,7 @@ class Engine(Protocol):
         """All of these statements or none."""
 
     def close(self) -> None:
-        """Close what is idle. Whatever is executed later begins afresh."""
+        """Close idle connections. A later statement opens new ones."""
 
 
 class Database:
@@ -54,8 +54,8 @@ class Database:
     `prepare` makes sure of the tables before the first statement, and again when they have gone. What it returns is
     `layout`, None until then.
 
-    `statements` are compiled at once, so that no request waits for it. Raises `TypeError` for one that needs what only
-    SQLAlchemy's own execution does; others, for which this holds too, are compiled when they are first executed.
+    `statements` are compiled at once, so that no request waits for it; any other statement is compiled when it is first
+    executed. Both raise `TypeError` for a statement that relies on SQLAlchemy's own execution.
     """
 
     def __init__(
@@ -98,13 +98,13 @@ class Database:
             raise
 
     def close(self) -> None:
-        """Wait for the threads and close the idle connections. Whatever is executed later begins afresh."""
+        """Wait for the threads and close idle connections. A later statement opens new ones."""
         self.engine.close()
         self._preparation.forget()
 
 
 class Caller:
-    """The database for one request: in the name of one person, and with one deadline for all statements together."""
+    """The database for one request: on behalf of one person, with one deadline for all statements together."""
 
     def __init__(self, database: Database, person: str) -> None:
         self._database, self._person = database, person

@@ -1,4 +1,4 @@
-"""Calls to SQLite in threads: work on a connection for somebody who may give up, and writes that commit together."""
+"""Calls to SQLite in threads: work whose caller may stop waiting, and writes that are committed together."""
 
 import asyncio
 import sqlite3
@@ -10,16 +10,16 @@ from typing import Any
 from database.errors import Conflict, DatabaseError, DatabaseUnavailable, TablesMissing
 from database.statements import Rows
 
-# Steps of SQLite's virtual machine, of some 50 ns, after which a statement is looked at.
+# Instructions of SQLite's virtual machine, about 50 ns each, between two calls of the progress handler.
 STEPS = 2000
 
-# Seconds that a commit waits for another write, while fewer have come than were committed the last time. A sync of a
-# disk takes longer, and without the wait the callers fall into two groups, of which one always waits for the other.
+# Seconds that a commit waits for the next write while it has fewer than the previous commit had. Syncing the disk takes
+# longer; without this wait, the callers would split into two groups that commit in alternation.
 GATHERING = 0.0005
 
 
 class Call:
-    """Work on a connection, and what became of it: `result`, once it has `ended`."""
+    """Work on a connection, and its outcome: call `result` once it has `ended`."""
 
     def __init__(self, work: Callable[[sqlite3.Connection], Rows]) -> None:
         self.work = work
@@ -28,7 +28,7 @@ class Call:
         self._rows: Rows | None = None
 
     async def run_in(self, threads: ThreadPoolExecutor, function: Callable[..., Rows], *arguments: Any) -> Rows:
-        """What the function makes of it in a thread. Cancelled, it ends the statement, but not a wait for a lock."""
+        """Run the function on this call in a thread. Cancelling interrupts the statement, but no wait for a lock."""
         try:
             return await asyncio.get_running_loop().run_in_executor(threads, function, self, *arguments)
         except asyncio.CancelledError:
@@ -38,7 +38,7 @@ class Call:
             raise _in_our_terms(error) from None
 
     def run(self, connection: sqlite3.Connection) -> None:
-        """Do the work, unless nobody waits for it any more."""
+        """Do the work, unless its caller has stopped waiting."""
         self.error = None
         connection.set_progress_handler(lambda: self.given_up, STEPS)
         try:
@@ -55,7 +55,7 @@ class Call:
     def result(self) -> Rows:
         if self.error is not None:
             raise self.error
-        return self._rows or ()
+        return () if self._rows is None else self._rows
 
 
 class Commits:
@@ -77,9 +77,13 @@ class Commits:
                 calls.append(call)
                 call.run(connection)
                 if not connection.in_transaction:
-                    # It was given up, or met a full disk, and nothing was done for anybody.
+                    # SQLite rolled all of them back, because this call was interrupted or the disk is full.
                     return _commit_each(connection, calls)
             connection.execute("COMMIT")
+        except sqlite3.IntegrityError:
+            # A deferred foreign key is checked by COMMIT. Each call by itself, so that only its own caller is refused.
+            connection.rollback()
+            _commit_each(connection, calls)
         except sqlite3.Error as error:
             connection.rollback()
             for call in (*calls, *self._arriving()):
@@ -101,11 +105,11 @@ def _commit_each(connection: sqlite3.Connection, calls: Sequence[Call]) -> None:
 
 
 def _in_our_terms(error: sqlite3.Error) -> Exception:
-    """SQLite's messages name tables and columns, never values."""
+    """As an exception of `database.errors`. SQLite's messages name tables and columns, never values."""
     message = str(error)
     if isinstance(error, sqlite3.IntegrityError):
         return Conflict(message)
-    # SQLite calls everything operational, a statement that is wrong too.
+    # Python's sqlite3 raises OperationalError for invalid SQL as well.
     if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_ERROR:
         gone = message.startswith(("no such table", "no such column")) or "has no column" in message
         return TablesMissing(message) if gone else DatabaseError(message)

@@ -21,20 +21,20 @@ from database.errors import (
 
 # SQLSTATEs, or how they begin. https://www.postgresql.org/docs/current/errcodes-appendix.html
 READ_ONLY = "25006"
-# A table, a column or a schema that is not there, and a column of a type with which a statement makes no sense.
+# Undefined table, undefined column, undefined schema, datatype mismatch, undefined function or operator.
 UNDEFINED = {"42P01", "42703", "3F000", "42804", "42883"}
 TO_BE_REPEATED = {"40001", "40P01"}
 INVALID_DATA, CONSTRAINT = "22", "23"
 
-# Bytes that the empty buffer of a socket always takes; whether more were sent has to be asked.
+# Bytes that an empty socket buffer always accepts. For a longer statement, poll() has to send the rest.
 SENT_AT_ONCE = 8192
 
-# Seconds. After so long without a word, a middlebox on the way may have forgotten the connection.
+# Seconds without traffic after which a middlebox may have dropped the connection.
 RESTED = 10.0
 
 
 def _wake(future: "asyncio.Future[None]") -> None:
-    # Its task may have been cancelled in the same turn of the loop.
+    # Its task may have been cancelled in the same iteration of the event loop.
     with suppress(asyncio.InvalidStateError):
         future.set_result(None)
 
@@ -79,7 +79,7 @@ class Connection:
         try:
             connection = psycopg2.connect(**options, async_=True)
             while (state := connection.poll()) != POLL_OK:
-                # Asked for anew each time: trying without TLS, libpq may go on with another socket.
+                # Read again each time: when libpq retries without TLS, it opens another socket.
                 await _ready(connection.fileno(), state)
         except BaseException as error:
             if connection is not None:
@@ -101,14 +101,14 @@ class Connection:
         except psycopg2.Error as error:
             raise _in_our_terms(error) from None
         answer = self._answer = self.loop.create_future()
-        # Or libpq met the end of the connection while it sent, closed the socket, and has yet to say so.
+        # Another descriptor: libpq found the connection closed while sending, and reports it at the next poll().
         if len(cursor.query) > SENT_AT_ONCE or self._connection.fileno() != self._socket:
             self._advance()
         await answer
         return cursor
 
     async def finish(self) -> None:
-        """Wait for the answer that nobody waits for any more."""
+        """Wait for the answer to a statement whose caller was cancelled."""
         if self.busy:
             self._answer = self.loop.create_future()
             with suppress(Exception):
@@ -124,12 +124,12 @@ class Connection:
 
     @property
     def alive(self) -> bool:
-        """Without a round trip: an idle connection that has become readable was closed by the server."""
+        """Whether it is open. Makes no round trip: an idle connection that is readable was closed by the server."""
         return not self._connection.closed and not self._poller.poll(0)
 
     @property
     def may_be_forgotten(self) -> bool:
-        """By the network, which tells neither end."""
+        """Whether the network may have dropped it without telling either end."""
         return self.loop.time() - self.idle_since > RESTED
 
     def close(self) -> None:
@@ -137,7 +137,7 @@ class Connection:
         self._connection.close()
 
     def _unwatch(self) -> None:
-        """Once, and at once when libpq has closed the socket: its number may soon be another's."""
+        """Stop watching the socket. Needed as soon as libpq has closed it: its descriptor may be reused."""
         if self._watched and not self.loop.is_closed():
             self.loop.remove_reader(self._socket)
             self.loop.remove_writer(self._socket)
@@ -149,7 +149,7 @@ class Connection:
             self.close()
             return
         try:
-            # All that is there: libuv says only once that a connection broke, and then watches it no longer.
+            # Read all of it: libuv (uvloop) reports a broken connection only once, and then stops watching it.
             while (state := self._connection.poll()) == POLL_READ and self._poller.poll(0):
                 pass
         except psycopg2.Error as error:
@@ -193,7 +193,7 @@ def _class_of(error: psycopg2.Error, code: str) -> type[Exception]:
         return InvalidData
     if code.startswith(CONSTRAINT):
         return Conflict
-    # psycopg2 calls a read-only server internal, and a missing permission a mistake of programming.
+    # psycopg2 raises InternalError for a read-only server, and ProgrammingError for a missing permission.
     if isinstance(error, psycopg2.OperationalError | psycopg2.InterfaceError) or code in (READ_ONLY, NOT_ALLOWED):
         return DatabaseUnavailable
     # A connection that ends in the middle of an answer has no code at all.

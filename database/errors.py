@@ -9,11 +9,11 @@ class DatabaseUnavailable(Exception):
 
 
 class Overtaken(DatabaseUnavailable):
-    """The statement did nothing, because of others at the same time; it may be run again."""
+    """PostgreSQL rolled the statement back (serialization failure or deadlock); it may be run again."""
 
 
 class TablesMissing(DatabaseUnavailable):
-    """A table or a column that was there at start is not there any more, or is another one now."""
+    """A table or a column that existed at start was removed or changed."""
 
 
 class NotPrepared(DatabaseUnavailable):
@@ -25,7 +25,7 @@ class DatabaseError(Exception):
 
 
 class Conflict(DatabaseError):
-    """A constraint refuses the values: a key that is there already or is not there, or a value that is required."""
+    """A constraint refuses the values: a unique key, a foreign key, or NOT NULL."""
 
 
 class InvalidData(DatabaseError):

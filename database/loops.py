@@ -27,7 +27,7 @@ class PerLoop(Generic[T]):
         return value
 
     def close(self) -> None:
-        """End all values, except those of loops that run in other threads: what is theirs, only they may touch."""
+        """End all values, except those of loops that run in other threads, because their values are not thread-safe."""
         try:
             current = asyncio.get_running_loop()
         except RuntimeError:

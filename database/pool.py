@@ -15,8 +15,8 @@ from database.queue import FairQueue
 # still there; without that, such queries would take up more and more of the server's connections.
 CHECK_CLIENT = "-c client_connection_check_interval=2000"
 
-# Seconds. NAT gateways and firewalls forget an idle connection without a word, the strictest of the large clouds after
-# 240. The kernel asks the other end before that, and nothing rests for longer.
+# Seconds. NAT gateways and firewalls drop idle connections silently, the strictest of the large clouds after 240. TCP
+# keepalive starts before that, and no connection is kept idle for that long.
 KEEPALIVES = {"keepalives_idle": 30, "keepalives_interval": 10, "keepalives_count": 3}
 LONGEST_REST = 60.0
 # Seconds that one of several addresses of a host may take to log in.
@@ -40,7 +40,7 @@ class Place:
         return self.connection
 
     def give_up(self, connection: Connection) -> None:
-        """Close the connection, on which no answer comes, and those that the network may have forgotten like it."""
+        """Close this connection, which does not answer, and the idle ones that the network may have dropped as well."""
         connection.close()
         self.pool.close_forgotten()
 
@@ -107,7 +107,7 @@ class Pool:
             return await self._log_in(last)
         except DatabaseUnavailable as error:
             server = f"{last.get('host', 'a local socket')}, port {last.get('port', 5432)}"
-            # In some cases, libpq has named it.
+            # Some of libpq's messages name it already.
             named = "connection to server" in str(error)
             raise DatabaseUnavailable(
                 str(error) if named else f"connection to server at {server} failed: {error}"
@@ -118,14 +118,14 @@ class Pool:
             try:
                 return await Connection.open({**options, "options": f"{options.get('options', '')} {CHECK_CLIENT}"})
             except DatabaseUnavailable as error:
-                # PgBouncer's words, and those of an older PostgreSQL.
+                # The messages of PgBouncer and of PostgreSQL before 14.
                 if not re.search("startup parameter|client_connection_check_interval", str(error)):
                     raise
                 self._check_client = False
         return await Connection.open(options)
 
     def close(self) -> None:
-        """Close the connections that are idle or left; those in use are closed by their users."""
+        """Close connections that are idle or whose caller was cancelled; those in use are closed by their callers."""
         for task in self._left:
             task.cancel()
         self._keep(lambda _: False)

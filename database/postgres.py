@@ -24,7 +24,7 @@ register_uuid()  # type: ignore[no-untyped-call]
 # Seconds that a read waits for its answer on a connection that the network may have forgotten.
 MUTE = 2.0
 
-# Seconds, at most, before a statement that others overtook is run again; doubled each time.
+# Seconds: the longest first pause before a statement that was rolled back is run again; doubled each time.
 FIRST_PAUSE = 0.01
 
 
@@ -35,7 +35,7 @@ class Postgres:
 
     def __init__(self, url: URL, size: int) -> None:
         _, options = DIALECT.create_connect_args(url)  # type: ignore[no-untyped-call]
-        # Or else it is the database's, which may know fewer letters than people do.
+        # The default is the encoding of the database, which may lack characters that people write.
         options = {"client_encoding": "UTF8", **options}
         self._pools = PerLoop(lambda: Pool(options, size), Pool.close)
 
@@ -82,7 +82,7 @@ async def _ask(place: Place, statement: Statement, values: Mapping[str, Any]) ->
                     return await connection.execute(statement.sql, values)
             return await connection.execute(statement.sql, values)
         except Overtaken:
-            await asyncio.sleep(random.uniform(0, pause))  # noqa: S311 - so that two do not meet again
+            await asyncio.sleep(random.uniform(0, pause))  # noqa: S311 - jitter against a second collision
             pause *= 2
         except TimeoutError:
             place.give_up(connection)

@@ -1,4 +1,4 @@
-"""Makes sure of the tables, in one attempt at a time that all callers of a process share."""
+"""Prepares the tables: one attempt at a time, which all callers in an event loop share."""
 
 import asyncio
 import time
@@ -16,8 +16,8 @@ class Preparation:
     """Not prepared, being prepared, or `done`. `result` is set by the first success, and kept.
 
     An attempt takes one connection and ends with the deadline. After one that found tables of another layout, or
-    failed to create them, for instance because somebody else holds a lock, there is a pause: whoever waits for a lock
-    keeps others waiting.
+    failed to create them, for instance because another session holds a lock, there is a pause: a session that waits
+    for a lock blocks others.
     """
 
     def __init__(
@@ -40,7 +40,7 @@ class Preparation:
         attempt = self._attempt
         if attempt is None or attempt.done() or attempt.get_loop() is not loop:
             if self._failure is not None and self._clock() < self._pause_ends:
-                # A new one: an exception that is raised again keeps the frames of everybody who raised it.
+                # A new exception: one that is raised again collects the frames of every caller in its traceback.
                 raise NotPrepared(*self._failure.args)
             attempt = self._attempt = loop.create_task(self._try())
             # All who wait for it may have been cancelled.
@@ -48,7 +48,7 @@ class Preparation:
         try:
             await asyncio.shield(attempt)
         except DatabaseUnavailable as error:
-            # One for each caller: the traceback of a shared one would grow with each of them.
+            # A new exception for each caller, for the same reason as above.
             raise type(error)(*error.args) from None
 
     def forget(self) -> None:

@@ -8,7 +8,7 @@ from database.errors import DatabaseUnavailable
 
 # Calls that may wait for each place before others are turned away.
 WAITING_PER_PLACE = 128
-# Seconds between two heavy calls of a person who has more of them, in which the event loop is everybody else's.
+# Seconds between two heavy calls of one person while more are waiting. Other people have the event loop meanwhile.
 REST = 0.008
 
 
@@ -30,7 +30,7 @@ class FairQueue:
         self._maximum = places * WAITING_PER_PLACE
         self._resting: set[str] = set()
         self._held: dict[str, int] = {}
-        # In the order of turns. Nobody is in it without a call that waits.
+        # Waiting calls by person, in the order of the people's turns. No line is empty.
         self._lines: dict[str, deque[_Turn]] = {}
         self._waiting = 0
 
@@ -42,7 +42,7 @@ class FairQueue:
             await self._wait(person, heavy)
 
     def leave(self, person: str, heavy: bool = False) -> None:
-        """Pass the place on. `heavy` may differ from what was expected of the call."""
+        """Free the place for another call. `heavy` may differ from what `enter` was told."""
         if heavy and person in self._lines:
             self._resting.add(person)
             asyncio.get_running_loop().call_later(REST, self._end_rest, person)
@@ -80,7 +80,7 @@ class FairQueue:
                 # Whoever is behind it in the line may be able to enter.
                 self._admit()
             elif turn.is_given:
-                # Admitted and cancelled in the same turn of the event loop.
+                # Admitted and cancelled in the same iteration of the event loop.
                 self.leave(person)
             raise
 
@@ -93,7 +93,7 @@ class FairQueue:
             self._remove(person, turn)
             if person in self._lines:
                 self._lines[person] = self._lines.pop(person)
-            # Its call may have been cancelled in the same turn of the event loop.
+            # Its call may have been cancelled in the same iteration of the event loop.
             if not turn.comes.done():
                 self._take(person)
                 turn.comes.set_result(None)

@@ -1,7 +1,9 @@
-"""SQLite: short reads at once, long ones in threads, and one thread that writes."""
+"""SQLite: short reads in the event loop, long ones in threads, and one thread that writes."""
 
 import logging
+import os
 import sqlite3
+import time
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -22,13 +24,16 @@ logger = logging.getLogger("todo.sql")
 
 DIALECT = SQLiteDialect_pysqlite(paramstyle="named")
 
+# Seconds between two looks at whether the file is still there.
+LOOK = 1.0
+
 
 class Sqlite:
     """Runs statements, each in autocommit and in one of three ways.
 
-    1. A read begins in the event loop, where it waits for no lock, and ends after twice `STEPS` at the latest: a task
-       takes 30 of them, a list of 20 tasks 500.
-    2. A read that did not come to its end there runs again in one of several threads, in the turn of its caller.
+    1. A read starts in the event loop, waits for no lock there, and is interrupted after at most twice `STEPS`
+       instructions. Reading a task takes 30 instructions, a list of 20 tasks 500.
+    2. A read that did not complete there runs again in one of several threads, through the fair queue.
     3. Everything else runs in one thread, because SQLite has one writer at a time: reads go on while somebody else
        holds the file. What waits there is committed together, so that one sync of the disk serves all.
 
@@ -39,7 +44,7 @@ class Sqlite:
 
     def __init__(self, url: URL, size: int, deadline: float) -> None:
         arguments, options = DIALECT.create_connect_args(url)
-        # SQLite's own wait for a lock ends before the deadline, because nothing else ends it.
+        # SQLite's busy timeout ends before the deadline, because nothing else can end that wait.
         self._patience = deadline * 0.8
         ours = {"timeout": self._patience, "check_same_thread": False, "isolation_level": None}
         self._connect: Callable[[], sqlite3.Connection] = partial(sqlite3.connect, *arguments, **{**options, **ours})
@@ -47,27 +52,44 @@ class Sqlite:
         self._size = size
         self._reads, self._writes = (PerLoop(lambda: FairQueue(size), lambda _: None) for _ in range(2))
         self._start_threads()
-        # Those that nobody uses now.
+        # Idle connections.
         self._readers: list[sqlite3.Connection] = []
         self._writers: list[sqlite3.Connection] = []
         self._commits = Commits()
+        self._path = "" if self._in_memory else os.path.abspath(str(url.database))
+        # The file behind the open connections, how often another one was found in its place, and when it was looked at.
+        self._file: tuple[int, int] | None = None
+        self._generation = 0
+        self._looked_at = 0.0
         # For an app that is never closed, as with a `TestClient` without a lifespan.
         weakref.finalize(self, _close_all, self._readers, self._writers)
 
     async def execute(self, statement: Executable, values: Mapping[str, Any], person: str, deadline: float) -> Rows:  # noqa: ARG002
         compiled = compile_once(statement, DIALECT)
         logger.debug(compiled.sql)
+        self._look_at_file()
         complete = compiled.values(values)
         call = Call(lambda connection: compiled.rows(connection.execute(compiled.sql, complete)))
         if self._in_memory or not compiled.reads:
             return await self._write(call, person)
-        rows = self._read_at_once(call)
+        rows = None if compiled.in_turn else self._read_at_once(call)
         return await self._read(call, person, is_heavy(values)) if rows is None else rows
 
     async def transaction(self, statements: Sequence[str], deadline: float) -> None:  # noqa: ARG002
         """All of them or none."""
         call = Call(lambda connection: _transaction(connection, statements))
         await call.run_in(self._write_thread, self._run, self._writers)
+
+    def _look_at_file(self) -> None:
+        """Close the connections when somebody has deleted or replaced the file, which SQLite does not notice."""
+        now = time.monotonic()
+        if self._file is None or now - self._looked_at < LOOK:
+            return
+        self._looked_at = now
+        if _identity(self._path) != self._file:
+            self._file = None
+            self._generation += 1
+            _close_all(self._readers, self._writers)
 
     def close(self) -> None:
         self._read_threads.shutdown()
@@ -80,12 +102,12 @@ class Sqlite:
         self._write_thread = ThreadPoolExecutor(1, thread_name_prefix="sqlite-write")
 
     def _read_at_once(self, call: Call) -> Rows | None:
-        """In the event loop. None when it did not come to its end, whatever the reason."""
+        """Run a read in the event loop. None when it did not complete, for whatever reason."""
         try:
             connection = self._readers.pop()
         except IndexError:
             return None
-        # Called after so many steps, since whenever this statement was first prepared: the second time ends it.
+        # SQLite counts the instructions of a prepared statement across its runs, so the first call may come too early.
         connection.set_progress_handler(count().__next__, STEPS)
         try:
             return call.work(connection)
@@ -118,7 +140,7 @@ class Sqlite:
         return call.result()
 
     def _commit(self, call: Call) -> Rows:
-        """Commit all that waits, this call among them, unless one that was earlier in the thread has done so."""
+        """Commit all waiting calls, unless an earlier job of this thread has already run this one."""
         if not call.ended:
             with self._connection(self._writers) as connection:
                 self._commits.commit(connection)
@@ -126,22 +148,26 @@ class Sqlite:
 
     @contextmanager
     def _connection(self, connections: list[sqlite3.Connection]) -> Iterator[sqlite3.Connection]:
-        """One that waits for locks, which it does in no event loop."""
+        """A connection for use in a thread, where it waits for locks; in the event loop it never does."""
+        generation = self._generation
         try:
             connection = connections.pop()
         except IndexError:
             connection = self._open()
         connection.execute(f"PRAGMA busy_timeout = {self._patience * 1000:.0f}")
         yield connection
+        if generation != self._generation:
+            return connection.close()
         connection.execute("PRAGMA busy_timeout = 0")
         connections.append(connection)
 
     def _open(self) -> sqlite3.Connection:
-        """Teach SQLite what PostgreSQL does by itself: foreign keys, readers beside a writer, order by code point."""
+        """A new connection that acts like PostgreSQL: foreign keys, reads during a write, order by code point."""
         connection = self._connect()
         try:
             connection.execute("PRAGMA foreign_keys = ON")
             connection.execute("PRAGMA journal_mode = WAL")
+            self._file = _identity(self._path)
         except sqlite3.Error:
             connection.close()
             raise
@@ -160,6 +186,15 @@ def _transaction(connection: sqlite3.Connection, statements: Sequence[str]) -> R
         connection.rollback()
         raise
     return ()
+
+
+def _identity(path: str) -> tuple[int, int] | None:
+    """Which file it is; None when there is none, as for a database in memory."""
+    try:
+        found = os.stat(path)
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def _close_all(*lists: list[sqlite3.Connection]) -> None:

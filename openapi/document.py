@@ -126,7 +126,7 @@ def _schemas() -> Object:
     for name, schema in schemas.items():
         schema["title"] = name
     for body in (schemas["TaskCreate"], schemas["TaskUpdate"], schemas["TaskComplete"]):
-        # Generators of clients demand a property that has a default.
+        # Client generators treat a property with a default as required.
         for schema in body["properties"].values():
             schema.pop("default", None)
     return schemas

@@ -37,8 +37,8 @@ _WITH_ORIGIN = "Sent when the request's `Origin` is allowed."
 
 HEADERS_OF_ALL = {
     "X-Request-ID": header("The request's id, as in the log of the server.", "0123456789abcdef0123456789abcdef"),
-    "Cache-Control": header("Nothing is to be kept.", "no-store"),
-    "X-Content-Type-Options": header("Nothing is to be guessed.", "nosniff"),
+    "Cache-Control": header("Answers must not be cached.", "no-store"),
+    "X-Content-Type-Options": header("The media type must not be guessed.", "nosniff"),
     "Vary": header("Answers differ by `Origin`.", "Origin"),
     "Access-Control-Allow-Origin": header(_WITH_ORIGIN, "http://localhost:3000", required=False),
     "Access-Control-Allow-Credentials": header(_WITH_ORIGIN, "true", required=False),

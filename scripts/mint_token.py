@@ -1,4 +1,4 @@
-"""Prints an HS256 Bearer token, valid for 7 days, for an email: the same email is always the same user."""
+"""Prints an HS256 Bearer token, valid for 7 days, for an email: the same email always gives the same user."""
 
 import os
 import sys

@@ -192,7 +192,7 @@ def app(settings: Settings) -> Starlette:
 
 @pytest.fixture
 def client(app: Starlette) -> Iterator[TestClient]:
-    """Nobody's client: no token."""
+    """A client without a token."""
     with TestClient(app) as client:
         yield client
 
@@ -216,7 +216,7 @@ def ada(sign_in: Callable[[str], TestClient]) -> TestClient:
 
 @pytest.fixture
 def bob(sign_in: Callable[[str], TestClient]) -> TestClient:
-    """Somebody else."""
+    """The client of another person."""
     return sign_in("bob")
 
 

@@ -10,7 +10,7 @@ from starlette.requests import HTTPConnection, Request
 from starlette.responses import JSONResponse
 
 from auth import Refused
-from database import Conflict, DatabaseUnavailable, InvalidData
+from database.errors import Conflict, DatabaseUnavailable, InvalidData
 from keys import KeyServerUnavailable, NoKeysYet
 
 logger = logging.getLogger("todo.errors")
@@ -20,7 +20,7 @@ RETRY_AFTER = 1
 
 DETAILS = {
     404: "There is nothing at this address.",
-    405: "This address takes the methods {Allow} alone.",
+    405: "This address allows only these methods: {Allow}.",
     413: "The body is larger than 64 KiB.",
 }
 

@@ -11,8 +11,8 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from web.errors import error_response
 
-# Bytes of a head, of the trailers, or of the extensions of a chunk, for which the parser needs quadratic time: seconds
-# for 100 MB. Also the bytes of further requests that are kept before the connection is read no more.
+# Maximum bytes of a head, of trailers, or of chunk extensions, which the parser reads in quadratic time (100 MB take
+# seconds). Also the bytes of further requests that are buffered before reading from the connection is paused.
 MAXIMUM_HEAD = 64 * 1024
 
 NO_HTTP = "This is not a valid HTTP/1.1 request; check its request line, its headers and the length of its body."
@@ -98,7 +98,7 @@ class BoundedHttp(HttpToolsProtocol):
         self._body_left: int | None = None
         # Bytes parsed since the last progress: exact for a head, in steps of one read (256 KiB) for the rest.
         self._pending = 0
-        # Number of heads and pieces of bodies so far; and the state at the last check.
+        # Heads and pieces of bodies received so far; and what the last check saw.
         self._moves = 0
         self._seen = (False, 0)
 
@@ -204,6 +204,8 @@ class BoundedHttp(HttpToolsProtocol):
             raise TooLarge
         if self.parser.should_upgrade():
             return
+        if not self._is_sound():
+            raise ValueError
         super().on_headers_complete()
         # Trailers are collected here from now on; they are not headers (RFC 9110, section 6.5.1).
         self.headers = []
@@ -212,8 +214,13 @@ class BoundedHttp(HttpToolsProtocol):
         if self.scope["http_version"] != "1.1":
             self.cycle.__class__ = ClosingCycle
             self.cycle.keep_alive = False
-            # RFC 9110, section 10.1.1
-            self.cycle.waiting_for_100_continue = False
+            self.cycle.waiting_for_100_continue = False  # RFC 9110, section 10.1.1
+
+    def _is_sound(self) -> bool:
+        """One Host in HTTP/1.1 (RFC 9112, section 3.2), and no encoding but chunks, as with h11."""
+        hosts = [value for name, value in self.headers if name == b"host"]
+        encodings = [value.lower() for name, value in self.headers if name == b"transfer-encoding"]
+        return (len(hosts) == 1 or self.parser.get_http_version() != "1.1") and encodings in ([], [b"chunked"])
 
     def on_body(self, body: bytes) -> None:
         self._pending = 0

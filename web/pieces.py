@@ -1,4 +1,4 @@
-"""Streams a long list as JSON in pieces of about 64 KiB, one at a time, so that slow readers cost little memory."""
+"""Streams a long list as JSON in pieces of about 64 KiB, one at a time, so that a slow client costs little memory."""
 
 import math
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -12,7 +12,7 @@ PIECE = 64 * 1024
 # Tasks fetched for a piece. 8 of the largest, with every character escaped, are 58 KB.
 LEAST, MOST = 8, 500
 
-# At most so many tasks of the list after a position.
+# Fetches at most this many tasks that come after a position.
 Fetch = Callable[[int, Position], Awaitable[Rows]]
 
 
@@ -26,17 +26,17 @@ async def pieces(fetch: Fetch, sort: Sort, rows: Rows, end: int | None) -> Async
     The next page then begins right after this one, whatever has changed meanwhile. If the task `end` was deleted, the
     page ends after 1,000 tasks and one piece at most.
     """
-    opening, last = b"[", 0
-    left = 2 * MOST if end else math.inf
-    while rows and last != end and left > 0:
+    opening = b"["
+    left = math.inf if end is None else 2 * MOST
+    while rows and left > 0:
         rows, body = _piece(rows, end)
-        last, after = rows[-1].id, position(sort, rows[-1])
-        left -= len(rows)
+        after = position(sort, rows[-1])
+        left = 0 if rows[-1].id == end else left - len(rows)
         count = min(max(PIECE * len(rows) // len(body), LEAST), MOST)
         piece, rows, body = opening + body[1:-1], (), b""
         yield piece
         opening = b","
-        rows = await fetch(count, after)
+        rows = await fetch(count, after) if left > 0 else []
     yield b"]"
 
 

@@ -36,13 +36,13 @@ class UserRows:
             raise Refused("The account that the token names does not exist; sign up, or sign in again.") from None
         except (Conflict, InvalidData) as error:
             logger.warning("The table users refuses an account: %s", error)
-            raise Refused("The database cannot hold the account that the token names; use another one.") from None
+            raise Refused("The database cannot store the account of this token; sign in with another one.") from None
         if len(self._seen) >= REMEMBERED_USERS:
             del self._seen[next(iter(self._seen))]
         self._seen[user.id] = user
 
     async def restore(self, database: Caller, user: User) -> None:
-        """Make the row anew after somebody else deleted it. Raises what `ensure` does."""
+        """Insert the row again after another program deleted it. Raises what `ensure` does."""
         self._seen.pop(user.id, None)
         await self.ensure(database, user)
 

@@ -19,7 +19,7 @@ CREATE TABLE users (id text PRIMARY KEY, name text NOT NULL, email text NOT NULL
 INSERT INTO users (id, name, email, "emailVerified") VALUES ('ada', 'Ada', 'ada@example.com', true)
 """
 UNKNOWN = refusal("The account that the token names does not exist; sign up, or sign in again.")
-REFUSED = refusal("The database cannot hold the account that the token names; use another one.")
+REFUSED = refusal("The database cannot store the account of this token; sign in with another one.")
 
 
 def client_of(url: str) -> TestClient:

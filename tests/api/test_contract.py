@@ -1,4 +1,4 @@
-"""The OpenAPI document against a real server: what it promises of thousands of made-up requests has to be so."""
+"""The OpenAPI document against a real server: thousands of generated requests are answered as it promises."""
 
 import json
 from collections import defaultdict

@@ -1,4 +1,4 @@
-"""The cursor of a list: opaque, and good for nothing but what it was given for."""
+"""The cursor of a list: opaque, and valid only for the list that it was given for."""
 
 import base64
 import json

@@ -70,7 +70,7 @@ def test_every_64_bit_id_is_served(ada: TestClient, rows: Rows, task_id: int) ->
 
 
 @on_a_task
-def test_somebody_elses_task_looks_like_none_and_stays_as_it_is(
+def test_another_persons_task_is_404_and_unchanged(
     ada: TestClient, bob: TestClient, rows: Rows, method: str, suffix: str, body: Any
 ) -> None:
     task = create(ada)
@@ -85,7 +85,7 @@ def test_somebody_elses_task_looks_like_none_and_stays_as_it_is(
     assert rows(EVERYTHING) == before
 
 
-def test_a_bad_update_does_not_tell_somebody_elses_task_from_none(ada: TestClient, bob: TestClient) -> None:
+def test_a_bad_update_of_another_persons_task_is_answered_as_of_no_task(ada: TestClient, bob: TestClient) -> None:
     task = create(ada)
 
     theirs = bob.put(f"/api/tasks/{task['id']}", json={"title": ""})

@@ -1,4 +1,4 @@
-"""That the whole suite is listened to is in `conftest.py`; here is that the listener can tell."""
+"""The check behind `conftest.every_statement_constrains_the_owner`, on statements that pass and that fail."""
 
 import pytest
 from starlette.testclient import TestClient

@@ -212,6 +212,30 @@ def test_better_auth_can_insert_into_our_table(run: Run, caller: Caller, rows: R
     assert rows("SELECT id, created_at IS NOT NULL FROM users WHERE id = 'ada'") == [("ada", True)]
 
 
+def test_the_rest_of_a_list_waits_for_its_turn(run: Run, caller: Caller) -> None:
+    """However fast it is: a long list must not keep the event loop from one end to the other."""
+    run(store.ensure_user(caller, "ada", None, None))
+    rows = [run(store.create_task(caller, "ada", NEW)) for _ in range(2)]
+
+    async def ends_at_once() -> bool:
+        rest = asyncio.create_task(
+            store.list_tasks(caller, "ada", "all", "created", 10, Position(rows[1].created_at, rows[1].id))
+        )
+        await asyncio.sleep(0)
+        at_once = rest.done()
+        assert [row.id for row in await rest] == [rows[0].id]
+        return at_once
+
+    assert not run(ends_at_once())
+
+
+def test_columns_that_the_caller_leaves_out_are_the_databases(run: Run, caller: Caller) -> None:
+    run(store.ensure_user(caller, "ada", None, None))
+    row = run(store.create_task(caller, "ada", {"title": "Write", "completed": True}))
+
+    assert row[1:5] == ("Write", None, True, None)
+
+
 @pytest.mark.parametrize("sort", ["created", "title", "due_date"])
 def test_a_page_goes_on_after_its_position(run: Run, caller: Caller, sort: Sort) -> None:
     run(store.ensure_user(caller, "ada", None, None))

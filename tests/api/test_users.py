@@ -180,14 +180,14 @@ def test_a_row_deleted_under_a_running_process_comes_back_with_the_next_task(ada
 def test_no_more_than_so_many_users_are_remembered(
     client: TestClient, rows: Rows, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whose row is looked at again, and so comes back without a new task, is forgotten."""
+    """A forgotten user is looked up again, so that the deleted row comes back without a new task."""
     monkeypatch.setattr("web.users.REMEMBERED_USERS", 2)
     people = ["ada", "bob", "eve"]
     for person in people:
         client.get("/api/tasks", headers=bearer(token_of(person)))
 
     rows("DELETE FROM users")
-    # From the latest to the oldest, since each one who comes anew displaces another.
+    # From the latest to the oldest, because each forgotten user who returns displaces another one.
     for person in reversed(people):
         client.get("/api/tasks", headers=bearer(token_of(person)))
 

@@ -82,12 +82,12 @@ def post(headers: bytes, content: bytes) -> bytes:
 
 
 def by_length(coding: bytes, smuggled: bytes) -> bytes:
-    """For who counts the length, the second request is in the body of the first."""
+    """A parser that obeys Content-Length sees the second request in the body of the first."""
     return post(coding + b"\r\nContent-Length: %d" % (5 + len(smuggled)), b"0\r\n\r\n" + smuggled)
 
 
 def by_chunks(coding: bytes, smuggled: bytes) -> bytes:
-    """For who reads the chunks, the second request is in one of them."""
+    """A parser that obeys Transfer-Encoding sees the second request in a chunk of the first."""
     return post(coding + b"\r\nContent-Length: 4", b"%x\r\n%s\r\n0\r\n\r\n" % (len(smuggled), smuggled))
 
 
@@ -184,7 +184,7 @@ HEADERS: dict[bytes, int] = {
     b"X-Original-URL: /api/tasks/{theirs}\r\nX-Rewrite-URL: /api/tasks/{theirs}\r\nX-Forwarded-Prefix: /x": 200,
     b"X-Forwarded-For: \xff, 999.1.1.1, a\r\nX-Forwarded-Proto: gopher\r\nX-Forwarded-Host: evil.example": 200,
     b"X-User-Id: bystander\r\nX-Forwarded-User: bystander\r\nRemote-User: bystander\r\nUser: bystander": 200,
-    b"Host: evil.example": 200,
+    b"Host: evil.example": 400,
     b"Range: bytes=0-1": 200,
     b"If-None-Match: *\r\nIf-Modified-Since: Fri, 01 Jan 2100 00:00:00 GMT": 200,
     b"Expect: 200-ok": 200,

@@ -65,6 +65,8 @@ SEQUENCES = {
     "empty lines between": get(b"/1") + b"\r\n\r\n" + get(b"/2") + b"\r\n" + get(b"/3"),
     "empty lines before": b"\r\n" * 1000 + INNER,
     "a bare LF between": get(b"/1") + b"\n" + get(b"/2"),
+    "gzip and chunked": get(b"/", b"Transfer-Encoding: gzip, chunked\r\n", method=b"POST") + chunks(BODY) + INNER,
+    "gzip, and chunked": get(b"/", b"Transfer-Encoding: gzip\r\n" + CHUNKED, method=b"POST") + chunks(BODY) + INNER,
     "garbage": GARBAGE + INNER,
     "garbage behind a head": get() + GARBAGE + INNER,
     "garbage behind a body": by_length() + GARBAGE + INNER,

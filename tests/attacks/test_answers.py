@@ -159,7 +159,7 @@ def test_a_token_in_the_wrong_place_is_not_logged(attacked: Live, place: str) ->
 
 
 def test_the_search_of_the_log_would_find_a_token(attacked: Live) -> None:
-    """Else it would mean nothing that it finds none. Paths are what the log does tell."""
+    """The control: a path is logged, so a token in a path must be found."""
     attacked.tokens.add("found-as-a-token-would-be")
     talk(attacked.address, request("GET", "/found-as-a-token-would-be"))
 

@@ -17,7 +17,7 @@ def filled(attacked: Live, game: bytes) -> bytes:
 
 
 def play(attacked: Live, game: bytes, *, hang_up: bool = False) -> list[Answer]:
-    """What the game gets, which is nothing of somebody else's, and JSON whoever answers, and does no harm."""
+    """The answers to the game: JSON, without another person's data, from a server that goes on serving."""
     received = talk(attacked.address, filled(attacked, game), hang_up=hang_up)
     assert TREASURE.encode() not in received
     assert attacked.still_serves()
@@ -53,7 +53,7 @@ def test_a_request_within_another_is_not_served(attacked: Live, name: str) -> No
 
 
 def test_two_requests_in_order_are_both_served(attacked: Live) -> None:
-    """Else it would mean nothing that the others are not."""
+    """The control: without it, the test above could pass for the wrong reason."""
     first = post(b"Transfer-Encoding: chunked", b"00d;extension=x\r\n" + BODY + b"\r\n0\r\nTrailer: x\r\n\r\n")
 
     found = play(attacked, first + SMUGGLED)
@@ -103,7 +103,7 @@ def test_other_headers_change_nothing(attacked: Live, header: bytes) -> None:
     assert tasks(attacked) == before
 
 
-def test_a_trailer_makes_nobody_somebody_else(attacked: Live) -> None:
+def test_an_authorization_in_a_trailer_is_ignored(attacked: Live) -> None:
     """Nor does it make two tokens."""
     chunks = b"d\r\n" + BODY + b"\r\n0\r\n" + attacked.authorization("eve").encode() + b"\r\n\r\n"
     before = attacked.call("eve", "GET", "/api/tasks")[0].body
@@ -117,7 +117,7 @@ def test_a_trailer_makes_nobody_somebody_else(attacked: Live) -> None:
 
 @pytest.mark.parametrize("method", ["POST", "PUT"])
 @pytest.mark.parametrize("name", BOMBS)
-def test_a_bomb_of_json_does_not_go_off(attacked: Live, name: str, method: str) -> None:
+def test_a_json_bomb_is_answered_and_does_no_harm(attacked: Live, name: str, method: str) -> None:
     body, status = BOMBS[name]
     mine = attacked.create(MALLORY, "Harmless")
     target = "/api/tasks" if method == "POST" else f"/api/tasks/{mine}"

@@ -56,7 +56,7 @@ def connect(address: str, buffer: int = 4096) -> socket.socket:
     return connection
 
 
-def test_who_sends_requests_for_ever_and_reads_nothing_is_not_read_from_any_more(served: Served) -> None:
+def test_reading_stops_from_a_client_that_sends_without_reading(served: Served) -> None:
     process, address, _ = served
     before, sent = resident(process.pid), 0
     with closing(connect(address)) as connection:

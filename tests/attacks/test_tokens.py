@@ -1,4 +1,4 @@
-"""Each token of the corpus, at an API whose keys are served by the issuer: none gets in, or has anything asked."""
+"""Each token of the corpus is refused, and makes the API ask no server but the issuer's."""
 
 import re
 import time
@@ -87,7 +87,7 @@ def refused(target: Target, rows_of: RowsOf) -> Callable[[Any], None]:
 
 @pytest.fixture(scope="module", autouse=True)
 def a_good_token_gets_in(target: Target) -> None:
-    """Else nothing here would mean anything."""
+    """The control: without it, every test here could pass for the wrong reason."""
     for token in (sign(claims()), *(seal(key, claims()) for key in target.scene.keys.values())):
         assert target.client.get("/api/tasks", headers=bearer(token)).status_code == 200
 

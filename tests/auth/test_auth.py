@@ -38,7 +38,7 @@ def decoded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 @pytest.mark.parametrize("method", ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "PROPFIND"])
 @pytest.mark.parametrize("path", ["", "tasks", "tasks/", "tasks?sort=x", "tasks/1", "tasks/x", "users", "/tasks"])
 @pytest.mark.parametrize("rest", ["", "/complete", "/complete/more"])
-def test_nothing_under_api_is_told_without_a_token(api: TestClient, method: str, path: str, rest: str) -> None:
+def test_every_path_below_api_is_401_without_a_token(api: TestClient, method: str, path: str, rest: str) -> None:
     """Neither whether the path exists, nor whether it takes the method or the body."""
     answer = api.request(method, f"/api/{path}{rest}", content=b"{")
 
@@ -99,7 +99,7 @@ def test_a_token_elsewhere_counts_for_nothing(api: TestClient, place: str) -> No
     assert outcome(answer) == refusal(SEND_IT, "invalid_request")
 
 
-def test_the_one_whom_the_token_names_gets_a_row(api: TestClient, rows_of: RowsOf, tmp_path: Path) -> None:
+def test_the_user_of_the_token_gets_a_row(api: TestClient, rows_of: RowsOf, tmp_path: Path) -> None:
     assert api.get("/api/tasks", headers=bearer(token_of("ada"))).json() == []
 
     stored = rows_of(f"sqlite:///{tmp_path}/todo.db", "SELECT id, email, name FROM users")

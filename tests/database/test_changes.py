@@ -64,7 +64,8 @@ def test_tables_of_another_program_are_a_503_until_they_are_put_right(
     with client if lifespan else nullcontext():
         assert answers(client) == [(503, UNREACHABLE)] * len(CALLS)
         assert (
-            f"Started without the database, and answers 503 until it comes: {reason}" in caplog.messages or not lifespan
+            f"Started without the database; requests get a 503 until it can be reached: {reason}" in caplog.messages
+            or not lifespan
         )
         assert len([line for line in caplog.messages if line.endswith(f": {reason}")]) == len(CALLS) + lifespan
 

@@ -24,7 +24,7 @@ from tests.support.tokens import SECRET
 from tests.support.waiting import until
 
 
-def test_answers_the_rows_of_a_statement(run: Run, connect: Connect, database_url: str) -> None:
+def test_execute_returns_the_rows(run: Run, connect: Connect, database_url: str) -> None:
     assert run(ask(connect(database_url), "SELECT 40 + 2")) == 42
 
 
@@ -273,7 +273,7 @@ def test_an_in_memory_database_keeps_its_rows(run: Run, connect: Connect, url: s
 
 
 @pytest.mark.parametrize("closed", [False, True], ids=["never-closed", "closed"])
-def test_nothing_is_kept_of_a_database_that_is_no_more(run: Run, database_url: str, closed: bool) -> None:
+def test_a_discarded_database_is_garbage_collected(run: Run, database_url: str, closed: bool) -> None:
     """As with a `TestClient` without a lifespan, which makes an event loop for each request and closes nothing."""
     before = set(threading.enumerate())
     files = len(os.listdir("/proc/self/fd"))

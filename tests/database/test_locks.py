@@ -84,7 +84,7 @@ def test_nothing_waits_for_a_lock_once_the_app_is_gone(
 def test_others_write_while_the_app_waits_for_a_table(
     run: Run, connect: Connect, postgres: Postgres, postgres_url: str
 ) -> None:
-    """Somebody's insert is open: creating a table that refers to theirs has to wait, and all who come later with it."""
+    """An open INSERT blocks DDL that refers to its table, and the waiting DDL would block every later writer."""
     name = database_name(postgres_url)
     insert = "SET lock_timeout = '4s'; INSERT INTO users (id) VALUES ('person ' || gen_random_uuid())"
     run(connect(postgres_url).ready())

@@ -87,7 +87,7 @@ def test_the_parameters_of_the_url_reach_the_client(neon: NeonLike, scheme: str)
 
 
 def test_an_encrypted_connection_is_kept_and_replaced_when_it_died(neon: NeonLike) -> None:
-    """TLS sends records of its own; they are not taken for the news of a connection's end."""
+    """TLS sends records of its own, which must not be mistaken for a closed connection."""
     ours = database(neon.url("postgres"))
     with asyncio.Runner() as runner:
         pids = [runner.run(connection_facts(ours))[1] for _ in range(5)]

@@ -208,7 +208,7 @@ def test_who_leaves_at_the_moment_of_a_turn_is_passed_over(run: Run) -> None:
     assert run(inside()) == ["eve"]
 
 
-def test_who_leaves_at_the_moment_of_being_turned_away_just_leaves(run: Run) -> None:
+def test_a_call_cancelled_while_being_turned_away_is_only_cancelled(run: Run) -> None:
     async def inside() -> list[str]:
         crowd = Crowd(1)
         await crowd.come(*["ada"] * (WAITING_PER_PLACE + 1))
@@ -224,7 +224,7 @@ def test_who_leaves_at_the_moment_of_being_turned_away_just_leaves(run: Run) -> 
     assert run(inside()) == ["ada"]
 
 
-def test_who_has_just_left_makes_room_too(run: Run) -> None:
+def test_a_call_just_cancelled_makes_room(run: Run) -> None:
     """Cancelled in the same turn of the event loop in which somebody else finds the queue full."""
 
     async def inside() -> list[str]:

@@ -14,6 +14,8 @@ from database import Conflict, Database, DatabaseUnavailable
 from tests.database.conftest import FOREVER, Connect, Run, ask, write
 from tests.support.waiting import until
 
+# Takes about half a second.
+LONG = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 3000000) SELECT count(*) FROM n"
 PEOPLE = [f"person {number}" for number in range(8)]
 
 
@@ -156,3 +158,69 @@ def test_writers_are_told_when_another_program_keeps_the_file(
     assert {type(result) for result in run(writes())} == {DatabaseUnavailable}
     other.execute("COMMIT")
     assert run(ask(impatient, "SELECT count(*) FROM users")) == 0
+
+
+def test_a_foreign_key_that_is_checked_at_the_commit_refuses_its_own_caller_alone(
+    run: Run, database: Database, other: sqlite3.Connection
+) -> None:
+    """As in tables that Django made; writes that come at the same time share a commit."""
+    other.execute("CREATE TABLE notes (user_id TEXT REFERENCES users (id) DEFERRABLE INITIALLY DEFERRED)")
+    other.execute("INSERT INTO users (id, created_at) VALUES ('ada', 0)")
+
+    async def note(person: str) -> None:
+        await database.caller(person).execute(text("INSERT INTO notes VALUES (:id)"), {"id": person})
+
+    async def notes() -> list[Any]:
+        people = ["ada", "nobody", *(f"ada {number}" for number in range(3))]
+        return await asyncio.gather(
+            *(note(person) for person in people), insert(database, "bob"), return_exceptions=True
+        )
+
+    found = run(notes())
+
+    assert [type(each) for each in found] == [type(None), *[Conflict] * 4, type(None)]
+    assert run(ask(database, "SELECT group_concat(id) FROM users ORDER BY id")) == "ada,bob"
+    assert run(ask(database, "SELECT group_concat(user_id) FROM notes")) == "ada"
+
+
+@pytest.mark.parametrize("replaced", [False, True], ids=["deleted", "replaced"])
+def test_a_file_that_is_no_more_is_opened_anew(
+    run: Run, connect: Connect, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, replaced: bool
+) -> None:
+    """Or else what is acknowledged would be kept in a file that nobody can find."""
+    monkeypatch.setattr("database.sqlite.LOOK", 0.0)
+    database = connect(f"sqlite:///{tmp_path}/todo.db", pool_size=2)
+    run(insert(database, "before"))
+    run(ask(database, "SELECT count(*) FROM users"))
+    for name in ("todo.db", "todo.db-wal", "todo.db-shm"):
+        (tmp_path / name).unlink(missing_ok=True)
+    if replaced:
+        with closing(sqlite3.connect(tmp_path / "todo.db")) as connection:
+            connection.execute("CREATE TABLE anything (id INTEGER)")
+
+    with pytest.raises(DatabaseUnavailable, match="no such table: users"):
+        run(insert(database, "lost"))
+    run(insert(database, "after"))
+
+    assert run(ask(database, "SELECT group_concat(id) FROM users")) == "after"
+    with closing(sqlite3.connect(tmp_path / "todo.db")) as connection:
+        assert connection.execute("SELECT id FROM users").fetchall() == [("after",)]
+
+
+def test_a_statement_under_way_ends_on_the_file_that_it_began_with(
+    run: Run, connect: Connect, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("database.sqlite.LOOK", 0.0)
+    database = connect(f"sqlite:///{tmp_path}/todo.db", pool_size=2)
+    run(ask(database, "SELECT 1"))
+
+    async def read() -> Any:
+        (long,) = await waiting(ask(database, LONG))
+        for name in ("todo.db", "todo.db-wal", "todo.db-shm"):
+            (tmp_path / name).unlink(missing_ok=True)
+        with suppress(DatabaseUnavailable):
+            await ask(database, "SELECT count(*) FROM users")
+        return await long
+
+    assert run(read()) == 3_000_000
+    assert run(ask(database, "SELECT count(*) FROM users")) == 0

@@ -1,4 +1,4 @@
-"""Statements as they are compiled: their values and rows, and what is refused."""
+"""Compiled statements: the conversion of values and rows, and which statements are refused."""
 
 import datetime
 import uuid

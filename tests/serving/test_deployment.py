@@ -43,7 +43,7 @@ def test_the_source_in_the_image_belongs_to_root() -> None:
 
 
 def test_the_image_has_all_that_the_app_imports(tmp_path: Path) -> None:
-    """And what is copied into it is let in."""
+    """And .dockerignore lets every copied file in."""
     for source in sources():
         (tmp_path / source).parent.mkdir(exist_ok=True)
         shutil.copy(ROOT / source, tmp_path / source)

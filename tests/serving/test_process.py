@@ -31,6 +31,7 @@ SERVED = {
     "access_log": False,
     "server_header": False,
     "timeout_graceful_shutdown": 20,
+    "timeout_worker_healthcheck": 30,
     "log_level": "info",
 }
 
@@ -45,7 +46,7 @@ def terminate() -> Iterator[None]:
 
 @pytest.fixture
 def fresh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Environment and no app yet, nor afterwards."""
+    """An environment, and no app made yet; afterwards the app is removed again."""
     monkeypatch.setenv("BETTER_AUTH_SECRET", SECRET)
     monkeypatch.setenv("DATABASE_URL", f"sqlite:///{tmp_path}/todo.db")
     vars(app).pop("app", None)
@@ -75,7 +76,7 @@ def test_a_lone_server_ends_with_0() -> None:
 
 
 @pytest.mark.usefixtures("fresh", "terminate")
-def test_a_process_with_a_plan_of_its_own_for_sigterm_keeps_it() -> None:
+def test_an_installed_sigterm_handler_is_kept() -> None:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     _ = app.app
 
@@ -92,7 +93,7 @@ def test_a_server_in_a_thread_leaves_signals_to_the_main_one() -> None:
     assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
 
 
-def test_the_module_knows_nothing_else_by_name() -> None:
+def test_other_attributes_of_the_module_are_an_error() -> None:
     with pytest.raises(AttributeError, match="has no attribute 'application'"):
         _ = app.application
 
@@ -118,7 +119,7 @@ def test_one_worker_is_served_in_this_process(
     assert calls == [(("main:app",), {**SERVED, "host": host, "port": port, "log_level": "info"})]
 
 
-def test_what_is_not_the_app_restarts_nothing(main: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_folders_outside_the_app_are_excluded_from_reloading(main: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[Any] = []
     monkeypatch.setattr(uvicorn, "run", lambda *target, **options: calls.append((target, options)))
     monkeypatch.setenv("WEB_CONCURRENCY", "4")
@@ -166,7 +167,7 @@ def test_several_workers_end_as_their_start_did(
             main.serve()
 
 
-def test_a_process_without_a_parent_of_its_kind_watches_nobody() -> None:
+def test_a_process_that_multiprocessing_did_not_start_watches_no_parent() -> None:
     before = threading.active_count()
 
     end_with_parent()

@@ -107,6 +107,13 @@ def test_a_port_that_is_taken_is_a_failure(url: str, workers: str, port: int) ->
     assert [line for line in lines if "ddress already in use" in line]
 
 
+def test_an_unknown_argument_is_refused_with_a_sentence() -> None:
+    status, lines = end([*SERVE, "--port", "9000"], {})
+
+    usage = "Usage: python main.py [--reload]. The environment sets the port and everything else; see README.md."
+    assert (status, lines) == (1, [usage])
+
+
 @by_workers
 def test_an_import_that_fails_is_a_failure(copy: Path, url: str, workers: str) -> None:
     with (copy / "store.py").open("a") as source:

@@ -116,9 +116,13 @@ REFUSALS = [
     (
         "DATABASE_URL",
         "sqlite:////nowhere/at/all/todo.db",
-        "DATABASE_URL names a SQLite file in /nowhere/at/all, which is no folder; create it first.",
+        "DATABASE_URL names a SQLite file in /nowhere/at/all, which is not a folder; create it first.",
     ),
     *[("DATABASE_URL", url, NOT_A_PATH) for url in NOT_PATHS],
+    *[
+        ("DATABASE_URL", url, "DATABASE_URL names no file for SQLite; write it as sqlite:///./todo.db.")
+        for url in ("sqlite:////tmp", "sqlite:///tests/", "sqlite:////tmp/a%00b.db")
+    ],
     *[
         (name, str(value), f"{name} is {value}; it must be from 1 to {maximum}.")
         for name, maximum in NUMBERS.items()
@@ -127,7 +131,7 @@ REFUSALS = [
     *[
         (name, value, f"{name} is {value!r}; it must be a whole number.")
         for name in NUMBERS
-        for value in ("many", "1.5", " ")
+        for value in ("many", "1.5", " ", "8_0", "\uff18\uff10")
     ],
     ("LOG_LEVEL", "loud", "LOG_LEVEL is 'LOUD'; it must be one of DEBUG, INFO, WARNING, ERROR, CRITICAL."),
 ]

@@ -1,4 +1,4 @@
-"""Talk to the app without a server where TestClient is too polite: many calls at once, and single ASGI messages."""
+"""Calls to the app without a server that TestClient cannot make: many at once, and single ASGI messages."""
 
 import asyncio
 from collections.abc import Iterable, Sequence

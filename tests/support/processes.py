@@ -24,7 +24,7 @@ WATCH = 'read _; kill -s "$1" "$2"; sleep 1; kill -s KILL -- "-$2"; shift 2; rm 
 class Process:
     """A subprocess in a session of its own, so that Ctrl-C reaches us and not it.
 
-    `env` is all that it sees besides PATH: a developer's DATABASE_URL has no business in a test. `scratch`
+    `env` is all that it sees besides PATH, so that a developer's DATABASE_URL does not reach a test. `scratch`
     are directories to remove with it should we be killed. Other options are those of `Popen`.
     """
 

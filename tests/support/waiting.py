@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 
 async def until(condition: Callable[[], bool], seconds: float = 60.0) -> None:
-    """Raises `TimeoutError` when it does not come true."""
+    """Wait until the condition holds. Raises `TimeoutError` when it never does."""
     async with asyncio.timeout(seconds):
         while not condition():
             await asyncio.sleep(0.005)

@@ -196,6 +196,30 @@ def test_a_refused_preflight_says_what_to_do(client: TestClient, caplog: pytest.
     assert warned == [f"Refused the preflight of a page of https://evil.example; allowed are {allowed}. {advice}"]
 
 
+def test_a_method_that_is_not_allowed_is_refused_and_logged(
+    client: TestClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    headers = {"Origin": FRONTEND, "Access-Control-Request-Method": "BREW"}
+
+    response = client.options("/api/tasks", headers=headers)
+
+    assert (response.status_code, response.headers["access-control-allow-origin"]) == (400, FRONTEND)
+    assert [
+        line for line in caplog.messages if line.startswith(f"Refused the preflight of a page of {FRONTEND}; ")
+    ] != []
+
+
+def test_a_public_page_may_call_an_api_in_a_private_network(client: TestClient) -> None:
+    """Which Chromium asks for (Private Network Access, section 3.1)."""
+    wanted = {"Access-Control-Request-Method": "GET", "Access-Control-Request-Private-Network": "true"}
+    answers = [
+        client.options("/api/tasks", headers={"Origin": origin, **wanted}) for origin in (FRONTEND, "https://e.example")
+    ]
+
+    assert [answer.headers.get("access-control-allow-private-network") for answer in answers] == ["true", None]
+    assert [answer.status_code for answer in answers] == [200, 400]
+
+
 def test_a_list_in_chunks_can_be_read_too(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("app.CHUNK", 1)
     for _ in range(3):

@@ -78,7 +78,7 @@ def test_an_unknown_address_is_not_found(ada: TestClient, path: str) -> None:
 @pytest.mark.parametrize(
     "path", ["/api/", "/api/nothing", "/api/tasks/abc", "/api//", "/api/%0A", "/api/tasks%0A/%0Ax"]
 )
-def test_what_is_below_api_is_not_told_to_strangers(client: TestClient, path: str) -> None:
+def test_unknown_paths_and_methods_below_api_are_401_without_a_token(client: TestClient, path: str) -> None:
     methods = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "BREW"]
 
     assert {method: client.request(method, path).status_code for method in methods} == dict.fromkeys(methods, 401)
@@ -102,13 +102,13 @@ def test_another_method_is_refused_with_those_allowed(ada: TestClient, path: str
 
     assert [response.status_code for response in responses] == [405] * len(methods)
     assert {response.headers["allow"] for response in responses} == {allow}
-    detail = f"This address takes the methods {allow} alone."
+    detail = f"This address allows only these methods: {allow}."
     assert [response.json() for response in responses if response.request.method != "HEAD"] == [
         {"detail": detail} for method in methods if method != "HEAD"
     ]
 
 
-def test_what_is_no_task_is_not_there_for_any_method(ada: TestClient) -> None:
+def test_a_path_that_names_no_task_is_404_for_every_method(ada: TestClient) -> None:
     assert {ada.request(method, "/api/tasks/abc").status_code for method in ("GET", "POST", "OPTIONS", "BREW")} == {404}
 
 
@@ -225,7 +225,7 @@ def test_a_database_that_is_away_at_the_start_is_told_without_its_password(
     stranded.get("/api/tasks", headers={"X-Request-ID": "the-request"})
 
     warnings = [record.getMessage() for record in caplog.get_records("setup") + caplog.get_records("call")]
-    assert any(line.startswith("Started without the database, and answers 503") for line in warnings)
+    assert any(line.startswith("Started without the database; requests get a 503") for line in warnings)
     assert any(line.startswith("503 for request_id=the-request: connection to server at") for line in warnings)
     assert PASSWORD not in "".join(warnings)
 

@@ -54,25 +54,25 @@ def seconds(said: bytes, *, every_second: bytes = b"", app: ASGIApp = echo, unre
         pytest.param(get(headers=CHUNKED) + b"1\r\nx\r\n0\r\nX:", b"x", id="a-trailer-byte-by-byte"),
     ],
 )
-def test_who_does_not_get_on_is_cut_off_within_a_minute(said: bytes, every_second: bytes) -> None:
+def test_a_connection_without_progress_is_aborted_within_a_minute(said: bytes, every_second: bytes) -> None:
     assert seconds(said, every_second=every_second) <= 60
 
 
 @pytest.mark.parametrize("said", [INNER, get(headers=b"Connection: close\r\n"), get() + HALF_A_HEAD, b"nonsense\r\n"])
-def test_who_takes_nothing_of_an_answer_is_cut_off(said: bytes) -> None:
+def test_a_client_that_does_not_read_is_disconnected(said: bytes) -> None:
     """Even when the connection is being closed, which waits for the client to take what is written."""
     assert 30 <= seconds(said, unread=100) <= 60
 
 
-def test_who_takes_nothing_of_an_answer_is_cut_off_though_sending() -> None:
+def test_a_client_that_sends_but_does_not_read_is_disconnected() -> None:
     assert 30 <= seconds(get(b"/early", CHUNKED), every_second=b"1\r\nx\r\n", unread=100) <= 60
 
 
-def test_who_takes_something_now_and_then_is_not_cut_off() -> None:
+def test_a_client_that_reads_slowly_is_not_disconnected() -> None:
     assert seconds(INNER, app=unanswered, unread=10_000, reads=1) == 3600
 
 
-def test_who_sends_a_body_however_slowly_is_not_cut_off() -> None:
+def test_a_client_that_sends_a_body_slowly_is_not_disconnected() -> None:
     assert seconds(get(headers=b"Content-Length: 10000\r\n"), every_second=b"x") == 3600
 
 
@@ -84,11 +84,11 @@ def test_who_sends_a_body_however_slowly_is_not_cut_off() -> None:
         pytest.param(by_length(), id="a-body"),
     ],
 )
-def test_who_waits_for_the_app_is_not_cut_off(said: bytes) -> None:
+def test_a_client_that_waits_for_the_app_is_not_disconnected(said: bytes) -> None:
     assert seconds(said, app=unanswered) == 3600
 
 
-def test_who_is_not_read_from_is_not_cut_off() -> None:
+def test_a_client_whose_body_the_app_does_not_read_is_not_disconnected() -> None:
     """A body of more than 64 KiB waits for the app to take what is there."""
 
     async def play() -> None:

@@ -179,7 +179,7 @@ def test_the_app_hears_of_a_client_that_leaves_and_never_of_what_it_had_sent_ahe
 
 
 @pytest.mark.parametrize("request_head", [b"CONNECT inner:443 HTTP/1.1\r\n", b"CONNECT / HTTP/1.1\r\nUpgrade: h2c\r\n"])
-def test_there_are_no_tunnels(request_head: bytes) -> None:
+def test_connect_is_refused(request_head: bytes) -> None:
     async def story(connection: Connection, app: Slow) -> None:
         await connection.say(request_head + b"Host: x\r\n\r\n" + INNER)
 
@@ -221,7 +221,7 @@ HIDDEN = {
 @pytest.mark.parametrize("hidden", HIDDEN.values(), ids=HIDDEN)
 @pytest.mark.parametrize("send", [by_length, in_chunks])
 @pytest.mark.parametrize("upgrade", UPGRADES.values(), ids=UPGRADES)
-def test_who_comes_next_on_a_shared_connection_gets_their_own_answer(
+def test_the_next_person_on_a_shared_connection_gets_their_own_answer(
     send: Callable[..., bytes], upgrade: bytes, hidden: bytes
 ) -> None:
     """A proxy sends a stranger's request, gives the stranger the answer, and then sends somebody else's request."""

@@ -68,6 +68,14 @@ def nothing(_: int) -> None:
     pass
 
 
+def test_a_page_may_end_with_the_task_of_id_0() -> None:
+    table = Table([row(number, place=9 - number) for number in (1, 2, 0, 3)])
+
+    found = json.loads(b"".join(table.written(4, 0, nothing)))
+
+    assert [task["id"] for task in found] == [1, 2, 0]
+
+
 def ids(found: list[bytes]) -> list[int]:
     return [task["id"] for task in json.loads(b"".join(found))]
 

@@ -383,12 +383,12 @@ export interface components {
          */
         "X-Request-ID": string;
         /**
-         * @description Nothing is to be kept.
+         * @description Answers must not be cached.
          * @example no-store
          */
         "Cache-Control": string;
         /**
-         * @description Nothing is to be guessed.
+         * @description The media type must not be guessed.
          * @example nosniff
          */
         "X-Content-Type-Options": string;

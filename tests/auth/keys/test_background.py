@@ -83,7 +83,7 @@ def test_an_old_set_is_fetched_in_the_background_once_an_interval(
     with caplog.at_level(logging.WARNING):
         asyncio.run(ask_often())
     assert server.requests == 3
-    told = f"The key server {server.url} gave no set of keys within 5 seconds: ValueError(the answer is a 500)"
+    told = f"The key server {server.url} gave no set of keys within 5 seconds: ValueError(the server answered 500)"
     assert caplog.messages == [told, told]
 
 

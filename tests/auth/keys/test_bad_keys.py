@@ -120,7 +120,7 @@ def test_a_set_without_a_usable_key_means_no_keys(
 def test_bad_keys_are_logged_once_for_each_set_and_a_few_by_name(
     call: Call, server: KeyServer, clock: Clock, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A set is fetched every five minutes, or by strangers every two seconds."""
+    """A set is fetched every five minutes, and every two seconds when strangers ask for unknown keys."""
     server.listed = [key().public, *({"kid": f"{n}\n" + "k" * 1000} for n in range(1000))]
     for _ in range(3):
         assert call(key("EdDSA", "key-2").sign(claims())) == refusal(NO_KEY)

@@ -100,7 +100,7 @@ def test_the_connection_to_a_server_that_says_nothing_is_closed(scheme: str) -> 
 
 @plain_http
 def test_a_slow_lookup_of_the_name_is_given_up(server: KeyServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing bounds what the system's resolver takes; who waits for the keys is not held by it."""
+    """The system's resolver has no time limit; a caller that waits for the keys has one."""
     asked, answered, lookup = threading.Event(), threading.Event(), socket.getaddrinfo
 
     def slow(*args: Any, **kwargs: Any) -> Any:
@@ -154,6 +154,6 @@ def test_the_query_of_the_address_is_not_logged(server: KeyServer, caplog: pytes
     with pytest.raises(KeyServerUnavailable) as error:
         find(KeySet(f"{server.url}?key=sesame"))
     ours = [record.getMessage() for record in caplog.records if record.name.startswith("todo")]
-    told = f"The key server {server.url} gave no set of keys within 5 seconds: ValueError(the answer is a 500)"
+    told = f"The key server {server.url} gave no set of keys within 5 seconds: ValueError(the server answered 500)"
     assert ours == [told]
     assert "sesame" not in str(error.value)

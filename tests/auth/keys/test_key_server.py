@@ -1,4 +1,4 @@
-"""The key server in all its moods: new and withdrawn keys, outages, nonsense, and storms of forged names."""
+"""What the key server may do: new and withdrawn keys, outages, and answers that are not a key set."""
 
 import asyncio
 from pathlib import Path
@@ -123,8 +123,8 @@ NONSENSE = [
 
 
 @pytest.mark.parametrize("body", NONSENSE, ids=lambda body: body[:40].decode(errors="replace"))
-def test_a_key_server_that_says_nonsense_is_a_503(call: Call, server: KeyServer, clock: Clock, body: bytes) -> None:
-    """Until it comes to its senses; the keys that it gave before go on."""
+def test_an_answer_that_is_not_a_key_set_is_a_503(call: Call, server: KeyServer, clock: Clock, body: bytes) -> None:
+    """Until it answers correctly again. Keys that were fetched before stay usable."""
     server.body = body
     assert call(key().sign(claims())) == NEVER_FETCHED
     server.body = None
@@ -152,7 +152,7 @@ def test_a_running_server_logs_no_query_of_the_address_of_the_keys(server: KeySe
 
 
 @pytest.mark.parametrize("status", [301, 302, 307, 400, 404, 500, 503])
-def test_a_key_server_that_answers_no_200_is_a_503(call: Call, server: KeyServer, status: int) -> None:
+def test_an_answer_other_than_200_is_a_503(call: Call, server: KeyServer, status: int) -> None:
     """Redirects are not followed, though what lies behind them may be right."""
     with key_server(key()) as elsewhere:
         server.status, server.location = status, elsewhere.url
@@ -161,7 +161,7 @@ def test_a_key_server_that_answers_no_200_is_a_503(call: Call, server: KeyServer
         assert elsewhere.requests == 0
 
 
-def test_one_who_gives_up_takes_the_keys_from_nobody(server: KeyServer) -> None:
+def test_a_cancelled_caller_does_not_cancel_the_fetch_of_others(server: KeyServer) -> None:
     keys = KeySet(server.url)
 
     async def two_wait_and_one_gives_up() -> PyJWK | None:
