@@ -21,6 +21,9 @@ DIALECT = PGDialect_psycopg2()  # type: ignore[no-untyped-call]
 # As SQLAlchemy does, whose types rely on it.
 register_uuid()  # type: ignore[no-untyped-call]
 
+# Time zones of a session in which PostgreSQL gives every timestamp in UTC. Neon's is GMT.
+IN_UTC = ("UTC", "GMT", "Etc/UTC")
+
 # Seconds that a read waits for its answer on a connection that the network may have forgotten.
 MUTE = 2.0
 
@@ -45,7 +48,8 @@ class Postgres:
         pool = self._pools.get()
         place = await pool.enter(person, is_heavy(values))
         try:
-            rows = compiled.rows(await _ask(place, compiled, compiled.values(values)))
+            cursor = await _ask(place, compiled, compiled.values(values))
+            rows = compiled.rows(cursor, cursor.connection.get_parameter_status("TimeZone") in IN_UTC)
             place.heavy = len(rows) > HEAVY
             return rows
         finally:

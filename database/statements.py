@@ -39,7 +39,8 @@ class Statement:
         names = compiled.bind_names
         self._constants = {name: each.effective_value for each, name in names.items() if not each.required}
         self._to_driver = dict(_to_driver(names, dialect))
-        self._make_rows: Callable[[Iterable[Any]], list[Any]] | None = None
+        # What makes rows of what was fetched; the second where timestamps are in UTC already.
+        self._makers: tuple[Callable[[Sequence[Any]], list[Any]], Callable[[Sequence[Any]], list[Any]]] | None = None
 
     def values(self, values: Mapping[str, Any]) -> dict[str, Any]:
         """All values of the statement, with the constants that are a part of it."""
@@ -48,16 +49,17 @@ class Statement:
             complete[name] = convert(complete[name])
         return complete
 
-    def rows(self, cursor: Any) -> Rows:
-        """The rows as tuples with names."""
+    def rows(self, cursor: Any, in_utc: bool = False) -> Rows:
+        """The rows as tuples with names. `in_utc`: the driver gives every timestamp in UTC."""
         if cursor.description is None:
             return ()
-        if self._make_rows is None:
+        if self._makers is None:
             # Some conversions depend on the driver's column types, which are known only now.
             row = namedtuple("Row", [column[0] for column in cursor.description], rename=True)  # type: ignore[misc]
-            types = [column[1] for column in cursor.description]
-            self._make_rows = partial(_rows, row, dict(_from_driver(self._columns, types, self._dialect)))
-        return self._make_rows(cursor.fetchall())
+            converts = dict(_from_driver(self._columns, [column[1] for column in cursor.description], self._dialect))
+            others = {i: each for i, each in converts.items() if not isinstance(self._columns[i].type, UTCDateTime)}
+            self._makers = partial(_rows, row, converts), partial(_rows, row, others)
+        return self._makers[in_utc](cursor.fetchall())
 
 
 def is_heavy(values: Mapping[str, Any]) -> bool:
@@ -117,4 +119,4 @@ def _rows(row: type, converts: Mapping[int, Convert], fetched: Sequence[Any]) ->
         for index, convert in converts.items():
             columns[index] = convert(columns[index])
         fetched = zip(*columns, strict=True)  # type: ignore[assignment]
-    return list(map(partial(tuple.__new__, row), fetched))
+    return list(map(row._make, fetched))  # type: ignore[attr-defined]

@@ -199,9 +199,8 @@ class BoundedHttp(HttpToolsProtocol):
         self.transport.close()
 
     def on_headers_complete(self) -> None:
-        # An exception stops the parser.
         if self._pending > MAXIMUM_HEAD:
-            raise TooLarge
+            raise TooLarge  # which stops the parser
         if self.parser.should_upgrade():
             return
         if not self._is_sound():
@@ -218,9 +217,11 @@ class BoundedHttp(HttpToolsProtocol):
 
     def _is_sound(self) -> bool:
         """One Host in HTTP/1.1 (RFC 9112, section 3.2), and no encoding but chunks, as with h11."""
-        hosts = [value for name, value in self.headers if name == b"host"]
-        encodings = [value.lower() for name, value in self.headers if name == b"transfer-encoding"]
-        return (len(hosts) == 1 or self.parser.get_http_version() != "1.1") and encodings in ([], [b"chunked"])
+        names = [header[0] for header in self.headers]
+        if names.count(b"host") != 1 and self.parser.get_http_version() == "1.1":
+            return False
+        encoded = b"transfer-encoding" in names
+        return not encoded or [v.lower() for n, v in self.headers if n == b"transfer-encoding"] == [b"chunked"]
 
     def on_body(self, body: bytes) -> None:
         self._pending = 0

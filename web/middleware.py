@@ -48,7 +48,8 @@ class RequestLog:
         if scope["type"] != "http":
             return await self.app(scope, receive, send)
         started, path = time.perf_counter(), scope["path"]
-        request_id = Headers(scope=scope).get("x-request-id", "")
+        # `Headers` takes 2 µs for one that is missing.
+        request_id = dict(scope["headers"]).get(b"x-request-id", b"").decode("latin-1")
         if not REQUEST_ID.fullmatch(request_id):
             request_id = f"{random.getrandbits(128):032x}"
         scope["request_id"] = request_id
@@ -178,8 +179,8 @@ class BodyLimit:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         # A server has checked that it is a number; a test client has not.
-        announced = Headers(scope=scope).get("content-length", "")[:20]
-        if announced.isdecimal() and int(announced) > MAXIMUM_BODY:
+        announced = dict(scope["headers"]).get(b"content-length", b"")[:20]
+        if announced.isdigit() and int(announced) > MAXIMUM_BODY:
             raise HTTPException(413)
         size = 0
 
