@@ -55,8 +55,8 @@ async def list_tasks(request: Request) -> Response:
 
     async def fetch(count: int, after: Position) -> Rows:
         # Each piece has its own deadline, because a slow client may take long to read the one before.
-        caller = request.app.state.database.caller(request.user.id)
-        return await store.list_tasks(caller, request.user.id, query.status, query.sort, count, after)
+        fresh = request.app.state.database.caller(request.user.id)
+        return await store.list_tasks(fresh, request.user.id, query.status, query.sort, count, after)
 
     array = pieces(fetch, query.sort, page, page[-1].id if query.limit else None)
     return StreamingResponse(array, headers=headers, media_type="application/json")
@@ -181,8 +181,8 @@ async def lifespan(app: Starlette) -> AsyncIterator[None]:
 
 def database(request: Request) -> Caller:
     """The database, on behalf of the authenticated user."""
-    caller: Caller = request.scope["database"]
-    return caller
+    found: Caller = request.scope["caller"]
+    return found
 
 
 async def parse(request: Request, schema: type[Body]) -> Body:

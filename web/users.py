@@ -55,7 +55,7 @@ def _issued(user: User) -> float:
 class EnsureUser:
     """Middleware: the first authenticated request of a person makes the row, whatever the request is.
 
-    Puts the `Caller`, through which all statements of the request go, into the scope as `database`.
+    Puts the `Caller`, through which all statements of the request go, into the scope as `caller`.
     """
 
     def __init__(self, app: ASGIApp, database: Database, rows: UserRows) -> None:
@@ -64,6 +64,6 @@ class EnsureUser:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         user: User = scope["user"]
-        scope["database"] = self.database.caller(user.id)
-        await self.rows.ensure(scope["database"], user)
+        scope["caller"] = self.database.caller(user.id)
+        await self.rows.ensure(scope["caller"], user)
         await self.app(scope, receive, send)
