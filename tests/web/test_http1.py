@@ -78,6 +78,9 @@ def test_an_endless_head_is_refused(talk: Talk, sent: bytes) -> None:
         pytest.param(b"nonsense\r\n\r\n", NO_HTTP, id="nonsense"),
         pytest.param(health(b"Content-Length: many\r\n\r\n"), NO_HTTP, id="length"),
         pytest.param(b"GET nowhere HTTP/1.1\r\nHost: x\r\n\r\n", NO_HTTP, id="address"),
+        pytest.param(b"GET /health HTTP/1.1\r\n\r\n", NO_HTTP, id="no-host"),
+        pytest.param(health(b"Host: y\r\n\r\n"), NO_HTTP, id="two-hosts"),
+        pytest.param(health(b"Transfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n"), NO_HTTP, id="encoding"),
         pytest.param(b"\r\n" * (MAXIMUM_HEAD // 2) + b"\r", TOO_LARGE, id="too-large"),
     ],
 )
