@@ -35,8 +35,7 @@ class JoinedWrites:
     def __init__(self, transport: asyncio.Transport) -> None:
         self._transport = transport
         self._loop = asyncio.get_running_loop()
-        self._held = b""
-        self._written = 0
+        self._held, self._written = b"", 0
         self.is_closing = transport.is_closing
 
     def __getattr__(self, name: str) -> Any:

@@ -75,15 +75,13 @@ class RequestLog:
             await self.app(scope, receive, send_with_id)
         finally:
             if access.isEnabledFor(logging.INFO):
-                access.info(
-                    "%s %s %d %.1fms request_id=%s user=%s",
-                    _printable(scope["method"]),
-                    _printable(path),
-                    status,
-                    (time.perf_counter() - started) * 1000,
-                    request_id,
-                    _printable(scope["user"].id) if "user" in scope else "-",
-                )
+                _write_line(scope, path, status, (time.perf_counter() - started) * 1000)
+
+
+def _write_line(scope: Scope, path: str, status: int, milliseconds: float) -> None:
+    user = _printable(scope["user"].id) if "user" in scope else "-"
+    request = (_printable(scope["method"]), _printable(path))
+    access.info("%s %s %d %.1fms request_id=%s user=%s", *request, status, milliseconds, scope["request_id"], user)
 
 
 def _printable(text: str) -> str:
