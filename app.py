@@ -44,7 +44,7 @@ async def list_tasks(request: Request) -> Response:
     query = TaskQuery.model_validate(dict(request.query_params))
     size = query.limit or CHUNK
     # One more than asked for tells whether there is more, without a second query.
-    rows = await store.list_tasks(database(request), request.user.id, query.status, query.sort, size + 1, query.cursor)
+    rows = await store.list_tasks(caller(request), request.user.id, query.status, query.sort, size + 1, query.cursor)
     page, more = rows[:size], len(rows) > size
     headers = {}
     if more and query.limit:
@@ -65,21 +65,21 @@ async def list_tasks(request: Request) -> Response:
 async def create_task(request: Request) -> Response:
     values = (await parse(request, TaskCreate)).values()
     try:
-        row = await store.create_task(database(request), request.user.id, values)
+        row = await store.create_task(caller(request), request.user.id, values)
     except Conflict:
         # The user's row was deleted under this process.
-        await request.app.state.user_rows.restore(database(request), request.user)
-        row = await store.create_task(database(request), request.user.id, values)
+        await request.app.state.user_rows.restore(caller(request), request.user)
+        row = await store.create_task(caller(request), request.user.id, values)
     return task_response(row, 201, headers={"Location": f"/api/tasks/{row.id}"})
 
 
 async def get_task(request: Request) -> Response:
-    return task_response(await store.get_task(database(request), request.user.id, task_id(request)))
+    return task_response(await store.get_task(caller(request), request.user.id, task_id(request)))
 
 
 async def update_task(request: Request) -> Response:
     changes = (await parse(request, TaskUpdate)).values()
-    return task_response(await store.update_task(database(request), request.user.id, task_id(request), changes))
+    return task_response(await store.update_task(caller(request), request.user.id, task_id(request), changes))
 
 
 async def patch_task(request: Request) -> Response:
@@ -90,12 +90,12 @@ async def patch_task(request: Request) -> Response:
 async def toggle_task(request: Request) -> Response:
     changes = (await parse(request, TaskComplete)).values() if await request.body() else {}
     if changes:
-        return task_response(await store.update_task(database(request), request.user.id, task_id(request), changes))
-    return task_response(await store.toggle_task(database(request), request.user.id, task_id(request)))
+        return task_response(await store.update_task(caller(request), request.user.id, task_id(request), changes))
+    return task_response(await store.toggle_task(caller(request), request.user.id, task_id(request)))
 
 
 async def delete_task(request: Request) -> Response:
-    if not await store.delete_task(database(request), request.user.id, task_id(request)):
+    if not await store.delete_task(caller(request), request.user.id, task_id(request)):
         raise no_such_task()
     return Response(status_code=204)
 
@@ -179,7 +179,7 @@ async def lifespan(app: Starlette) -> AsyncIterator[None]:
     database.close()
 
 
-def database(request: Request) -> Caller:
+def caller(request: Request) -> Caller:
     """The database, on behalf of the authenticated user."""
     found: Caller = request.scope["caller"]
     return found
