@@ -26,6 +26,9 @@ class UserRows:
     async def ensure(self, database: Caller, user: User) -> None:
         """Raises `DatabaseUnavailable`, or `Refused` when there is no such account and none may be made."""
         seen = self._seen.get(user.id)
+        if seen is user:
+            # The same token as last time.
+            return
         if seen is not None and (seen == user or _issued(user) < _issued(seen)):
             if _issued(user) > _issued(seen):
                 self._seen[user.id] = user
