@@ -105,6 +105,16 @@ def test_of_two_tokens_in_turn_the_one_issued_later_describes_the_person(client:
     assert stored == [("Child",), ("Ada",), ("Ada",), ("Countess",), ("Countess",), ("Countess",)]
 
 
+def test_a_later_token_of_the_same_profile_counts_too(client: TestClient, rows: Rows) -> None:
+    """One that was issued between the two is older than the profile that both have."""
+    now = int(time.time())
+    tokens = [("Ada", now - 60), ("Ada", now), ("Child", now - 30)]
+    for name, iat in tokens:
+        assert client.get("/api/tasks", headers=bearer(token_of("ada", iat=iat, name=name))).status_code == 200
+
+    assert rows("SELECT name FROM users") == [("Ada",)]
+
+
 def test_many_may_have_no_email(client: TestClient, rows: Rows) -> None:
     for user_id in ("ada", "bob"):
         assert client.get("/api/tasks", headers=bearer(token_of(user_id, email=None))).status_code == 200
