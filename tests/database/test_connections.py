@@ -376,11 +376,18 @@ def test_a_query_that_was_left_ends_with_its_event_loop(
     connect: Connect, postgres: Postgres, postgres_url: str
 ) -> None:
     """And with its connection."""
-    database = connect(postgres_url)
+    database = connect(postgres_url, deadline=60)
+    running = (
+        "SELECT count(*) FROM pg_stat_activity WHERE datname = %s AND state = 'active' AND query LIKE '%%pg_sleep%%'"
+    )
+
+    def count() -> int:
+        return int(postgres.execute("postgres", running, [database_name(postgres_url)])[0][0])
 
     async def leave(close: bool) -> None:
-        call = asyncio.create_task(ask(database, "SELECT pg_sleep(60)"))
-        await asyncio.sleep(0.1)
+        before = count()
+        call = asyncio.create_task(ask(database, "SELECT pg_sleep(600)"))
+        await until(lambda: count() > before)
         call.cancel()
         await asyncio.gather(call, return_exceptions=True)
         if close:
