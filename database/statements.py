@@ -2,7 +2,7 @@
 
 from collections import namedtuple
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import lru_cache, partial
 from typing import Any
 
@@ -91,25 +91,16 @@ def _from_driver(columns: Sequence[Any], types: Sequence[Any], dialect: Dialect)
     for index, column in enumerate(columns):
         convert = column.type.dialect_impl(dialect).result_processor(dialect, types[index])
         if convert:
-            moments = _MOMENTS[dialect.name] if isinstance(column.type, UTCDateTime) else map
-            yield index, partial(moments, convert)
-
-
-# The same result as UTCDateTime's own conversion, which takes 15 µs longer for 20 tasks: a tenth of the request.
-
-
-def _of_postgresql(convert: Convert, values: Iterable[datetime | None]) -> list[datetime | None]:
-    return [value if value is None or value.tzinfo is UTC else convert(value) for value in values]
+            stored_as_text = isinstance(column.type, UTCDateTime) and dialect.name == "sqlite"
+            yield index, partial(_of_sqlite if stored_as_text else map, convert)
 
 
 def _of_sqlite(convert: Convert, values: Iterable[str | None]) -> list[datetime | None]:
+    """The same as UTCDateTime's own conversion, which takes 15 µs longer for 20 tasks: a tenth of the request."""
     return [
         datetime.fromisoformat(value + "+00:00") if value and len(value) == STORED else convert(value)
         for value in values
     ]
-
-
-_MOMENTS: Mapping[str, Callable[..., list[datetime | None]]] = {"postgresql": _of_postgresql, "sqlite": _of_sqlite}
 
 
 def _rows(row: type, converts: Mapping[int, Convert], fetched: Sequence[Any]) -> list[Any]:
