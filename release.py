@@ -2,23 +2,24 @@
 
 import asyncio
 
-from database import Database, DatabaseError, DatabaseUnavailable
-from layout import build_indexes, prepare
+from database import DEADLINE, Database, DatabaseUnavailable, Engine
+from layout import prepare, upgrade
 from settings import settings_or_exit
 
 
-async def release(database: Database) -> None:
-    """Raises `DatabaseUnavailable`, or `DatabaseError` when an index cannot be built."""
-    await database.ready()
-    await build_indexes(database.engine, database.layout.missing_indexes)
+async def release(engine: Engine) -> None:
+    """It may take minutes. Raises `DatabaseUnavailable`."""
+    layout = await prepare(engine, DEADLINE)
+    if layout.missing_indexes:
+        await upgrade(engine)
 
 
 def main() -> None:
     """Exit with a sentence when the settings are wrong or the tables cannot be brought up to date."""
     database = Database(settings_or_exit().database, pool_size=1, prepare=prepare)
     try:
-        asyncio.run(release(database))
-    except (DatabaseError, DatabaseUnavailable) as error:
+        asyncio.run(release(database.engine))
+    except DatabaseUnavailable as error:
         raise SystemExit(f"Cannot prepare the database: {error}") from None
 
 
