@@ -1,10 +1,16 @@
 """`python -m release` brings the tables up to date before a deployment starts its workers."""
 
 import asyncio
+import sys
+from collections.abc import Sequence
 
-from database import DEADLINE, Database, DatabaseUnavailable, Engine
+from database import DEADLINE, Database, DatabaseError, DatabaseUnavailable, Engine
 from layout import prepare, upgrade
+from migrations.distribution import distribute
 from settings import settings_or_exit
+
+USAGE = """Usage: python -m release [--distribute]. It brings the tables of DATABASE_URL up to date.
+--distribute then spreads a filled table of tasks over the machines of Citus; see docs/scaling.md."""
 
 
 async def release(engine: Engine) -> None:
@@ -14,14 +20,18 @@ async def release(engine: Engine) -> None:
         await upgrade(engine)
 
 
-def main() -> None:
+def main(arguments: Sequence[str] = ()) -> None:
     """Exit with a sentence when the settings are wrong or the tables cannot be brought up to date."""
-    database = Database(settings_or_exit().database, pool_size=1, prepare=prepare)
+    if list(arguments) not in ([], ["--distribute"]):
+        raise SystemExit(USAGE)
+    url = settings_or_exit().database
     try:
-        asyncio.run(release(database.engine))
-    except DatabaseUnavailable as error:
+        asyncio.run(release(Database(url, pool_size=1, prepare=prepare).engine))
+        if arguments:
+            distribute(url)
+    except (DatabaseError, DatabaseUnavailable) as error:
         raise SystemExit(f"Cannot prepare the database: {error}") from None
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])

@@ -89,9 +89,9 @@ INSPECT = {
     "postgresql": (_statement(_POSTGRESQL + _VERSION), _statement(_POSTGRESQL)),
     "sqlite": (_statement(_SQLITE + _VERSION), _statement(_SQLITE)),
 }
-ON_CITUS = text("SELECT logicalrelid FROM pg_dist_partition WHERE logicalrelid = to_regclass('tasks')").columns(
-    column("logicalrelid")
-)
+ON_CITUS = text(
+    "SELECT partmethod::text FROM pg_dist_partition WHERE logicalrelid = to_regclass('tasks') AND partmethod = 'h'"
+).columns(column("partmethod"))
 
 
 class Tables:
