@@ -22,8 +22,8 @@ CLIENT = {name: value for name, value in os.environ.items() if name in ("PATH", 
 # Stand-ins for the base images, where no registry can be reached (scripts/stand_in_images).
 STAND_INS = {name: os.getenv(f"TEST_{name}", "") for name in ("PYTHON_IMAGE", "POSTGRES_IMAGE")}
 # What `docker build` and `docker compose` read; the rest is kept out by .dockerignore.
-PROJECT = ("*.py", "requirements.txt", "Dockerfile", ".dockerignore", "docker-compose*.yml", "*/__init__.py")
-OTHERS = ("bench", "tests")
+LET_IN = [line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")]
+PROJECT = (*LET_IN, "Dockerfile", ".dockerignore", "docker-compose*.yml")
 
 
 class Ended(subprocess.CompletedProcess[str]):
@@ -73,9 +73,6 @@ class Container:
         done(docker("stop", self.name))
         return int(self.state()["ExitCode"])
 
-    def run(self, *command: str) -> str:
-        return done(docker("exec", self.name, *command))
-
     def log(self) -> str:
         return docker("logs", self.name).output
 
@@ -105,24 +102,19 @@ class Project:
 
     def __init__(self, folder: Path, **variables: str) -> None:
         self.folder, self.name = folder, f"todo-test-{folder.parent.name.split('-')[-1]}-{free_port()}"
-        for pattern in PROJECT:
-            for path in ROOT.glob(pattern):
-                self._copy(path.parent if path.name == "__init__.py" else path)
+        for path in (path for pattern in PROJECT for path in ROOT.glob(pattern)):
+            copy = shutil.copytree if path.is_dir() else shutil.copy
+            copy(path, folder / path.name)
         port = free_port()
         self.url = f"http://{HOST}:{port}"
         self.variables = {"BETTER_AUTH_SECRET": SECRET, "PORT": f"{HOST}:{port}", **variables}
-
-    def _copy(self, path: Path) -> None:
-        if path.is_file():
-            shutil.copy(path, self.folder)
-        elif path.name not in OTHERS:
-            shutil.copytree(path, self.folder / path.name)
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.variables |= {"COMPOSE_FILE": "", "POSTGRES_PASSWORD": "of no use any more"}
+        # Whatever was left out of .env or of the files that are read.
+        self.variables |= {"COMPOSE_FILE": "", "BETTER_AUTH_SECRET": SECRET, "POSTGRES_PASSWORD": "any"}
         done(self.compose("down", "--volumes", "--remove-orphans", "--rmi", "local", "--timeout", "5"))
 
     def compose(self, *arguments: str) -> Ended:
@@ -131,9 +123,9 @@ class Project:
         lines = [f"{name}='{value}'" for name, value in self.variables.items() if value]
         (self.folder / ".env").write_text("\n".join(lines))
         environment = {**CLIENT, **STAND_INS, "COMPOSE_PROJECT_NAME": self.name}
-        return docker(
-            "compose", *arguments, folder=self.folder, environment={k: v for k, v in environment.items() if v}
-        )
+        # A stand-in that is empty is none.
+        environment = {name: value for name, value in environment.items() if value}
+        return docker("compose", *arguments, folder=self.folder, environment=environment)
 
     def up(self, *options: str) -> str:
         """Start it all, and wait until it is healthy."""
