@@ -1,26 +1,37 @@
 """`python -m release` brings the tables up to date before a deployment starts its workers."""
 
 import asyncio
+import sys
+from collections.abc import Sequence
 
-from database import Database, DatabaseError, DatabaseUnavailable
-from layout import build_indexes, prepare
+from database import DEADLINE, Database, DatabaseError, DatabaseUnavailable, Engine
+from layout import prepare, upgrade
+from migrations.distribution import distribute
 from settings import settings_or_exit
 
-
-async def release(database: Database) -> None:
-    """Raises `DatabaseUnavailable`, or `DatabaseError` when an index cannot be built."""
-    await database.ready()
-    await build_indexes(database.engine, database.layout.missing_indexes)
+USAGE = """Usage: python -m release [--distribute]. It brings the tables of DATABASE_URL up to date.
+--distribute then spreads a filled table of tasks over the machines of Citus; see docs/scaling.md."""
 
 
-def main() -> None:
+async def release(engine: Engine) -> None:
+    """It may take minutes. Raises `DatabaseUnavailable`."""
+    layout = await prepare(engine, DEADLINE)
+    if layout.missing_indexes:
+        await upgrade(engine)
+
+
+def main(arguments: Sequence[str] = ()) -> None:
     """Exit with a sentence when the settings are wrong or the tables cannot be brought up to date."""
-    database = Database(settings_or_exit().database, pool_size=1, prepare=prepare)
+    if list(arguments) not in ([], ["--distribute"]):
+        raise SystemExit(USAGE)
+    url = settings_or_exit().database
     try:
-        asyncio.run(release(database))
+        asyncio.run(release(Database(url, pool_size=1, prepare=prepare).engine))
+        if arguments:
+            distribute(url)
     except (DatabaseError, DatabaseUnavailable) as error:
         raise SystemExit(f"Cannot prepare the database: {error}") from None
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])

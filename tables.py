@@ -1,15 +1,16 @@
-"""The tables and their indexes."""
+"""The tables and their indexes, as the newest version of them is. `migrations/` brings older ones to it."""
 
 from datetime import UTC, date, datetime
 from typing import Any
 
 from sqlalchemy import ColumnElement
+from sqlalchemy.types import UserDefinedType
 from sqlmodel import (
     BigInteger,
     Field,
     Identity,
     Index,
-    Integer,
+    PrimaryKeyConstraint,
     SQLModel,
     Table,
     Text,
@@ -21,6 +22,15 @@ from sqlmodel import (
 
 def now() -> datetime:
     return datetime.now(UTC)
+
+
+class CountingId(UserDefinedType[int]):
+    """SQLite's own counter, which must be the whole key. AUTOINCREMENT: the id of a deleted last row is not reused."""
+
+    cache_ok = True
+
+    def get_col_spec(self, **_: Any) -> str:
+        return "INTEGER PRIMARY KEY AUTOINCREMENT"
 
 
 class UserRow(SQLModel, table=True):
@@ -40,12 +50,7 @@ class UserRow(SQLModel, table=True):
 class TaskRow(SQLModel, table=True):
     __tablename__ = "tasks"
 
-    # Without AUTOINCREMENT, which needs INTEGER, SQLite reuses the id of a deleted last row.
-    id: int = Field(
-        primary_key=True,
-        sa_type=BigInteger().with_variant(Integer, "sqlite"),
-        sa_column_args=(Identity(),),
-    )
+    id: int = Field(sa_type=BigInteger().with_variant(CountingId(), "sqlite"), sa_column_args=(Identity(),))
     user_id: str = Field(foreign_key="users.id", ondelete="CASCADE", sa_type=Text)
     title: str = Field(sa_type=Text)
     description: str | None = Field(default=None, sa_type=Text)
@@ -54,7 +59,8 @@ class TaskRow(SQLModel, table=True):
     created_at: datetime = Field(default_factory=now)
     updated_at: datetime = Field(default_factory=now)
 
-    __table_args__ = {"sqlite_autoincrement": True}
+    # The owner comes first, as everything that spreads a table over partitions or machines needs it.
+    __table_args__ = (PrimaryKeyConstraint("user_id", "id").ddl_if(dialect="postgresql"),)
 
 
 USERS: Table = SQLModel.metadata.tables["users"]
@@ -78,5 +84,10 @@ Index(
     TASKS.c.id.desc(),
 )
 Index("ix_tasks_user_id_due_date", TASKS.c.user_id, DUE_DATE_KEY, TASKS.c.id)
-# Not on SQLite, where `lower` is the app's own function: other programs could not write to a table with such an index.
 INDEX_BY_TITLE = Index("ix_tasks_user_id_title", TASKS.c.user_id, TITLE_KEY, TASKS.c.id)
+
+
+def indexes(dialect: str) -> list[Index]:
+    """Those of tasks. None by title on SQLite, where `lower` is the app's own: others could not write to the table."""
+    wanted = TASKS.indexes - ({INDEX_BY_TITLE} if dialect == "sqlite" else set())
+    return sorted(wanted, key=lambda index: str(index.name))

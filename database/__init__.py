@@ -34,6 +34,8 @@ NOTHING: Mapping[str, Any] = {}
 class Engine(Protocol):
     """How statements reach one kind of database."""
 
+    url: URL
+
     @property
     def dialect(self) -> Dialect:
         """What its SQL is compiled for."""
@@ -51,8 +53,8 @@ class Engine(Protocol):
 class Database:
     """Statements for the callers of an app, on SQLite or PostgreSQL.
 
-    `prepare` makes sure of the tables before the first statement, and again when they have gone. What it returns is
-    `layout`, None until then.
+    `prepare` makes sure of the tables before the first statement, and again when they have gone. It gets the engine and
+    the seconds that each of its statements may take. What it returns is `layout`, None until then.
 
     `statements` are compiled at once, so that no request waits for it; any other statement is compiled when it is first
     executed. Both raise `TypeError` for a statement that relies on SQLAlchemy's own execution.

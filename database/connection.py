@@ -17,6 +17,7 @@ from database.errors import (
     InvalidData,
     Overtaken,
     TablesMissing,
+    message_of,
 )
 
 # SQLSTATEs, or how they begin. https://www.postgresql.org/docs/current/errcodes-appendix.html
@@ -178,10 +179,7 @@ class Connection:
 
 
 def _in_our_terms(error: psycopg2.Error) -> Exception:
-    """SQLSTATE and primary message. PostgreSQL's DETAIL, which shows the row, stays out."""
-    code = error.pgcode or ""
-    primary = error.diag.message_primary or str(error).strip().partition("\n")[0]
-    return _class_of(error, code)(f"{primary} ({code})" if code else primary)
+    return _class_of(error, error.pgcode or "")(message_of(error))
 
 
 def _class_of(error: psycopg2.Error, code: str) -> type[Exception]:

@@ -1,5 +1,7 @@
 """What a database may answer instead of rows, whichever database it is."""
 
+from typing import Any
+
 # PostgreSQL's SQLSTATE of a missing permission, at the end of a message.
 NOT_ALLOWED = "42501"
 
@@ -30,3 +32,10 @@ class Conflict(DatabaseError):
 
 class InvalidData(DatabaseError):
     """A value does not fit: too long for its column, or a character that the encoding of the database lacks."""
+
+
+def message_of(error: Any) -> str:
+    """A driver's error in one line, with its SQLSTATE. PostgreSQL's DETAIL, which shows the row, stays out."""
+    code = getattr(error, "pgcode", None)
+    primary = getattr(getattr(error, "diag", None), "message_primary", None) or str(error).strip().partition("\n")[0]
+    return f"{primary} ({code})" if code else primary

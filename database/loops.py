@@ -1,8 +1,10 @@
-"""Values that belong to one event loop."""
+"""What an event loop owns, and what it waits for in a thread."""
 
 import asyncio
+import threading
 from collections.abc import Callable
-from typing import Generic, TypeVar
+from contextlib import suppress
+from typing import Any, Generic, TypeVar
 
 T = TypeVar("T")
 
@@ -39,3 +41,28 @@ class PerLoop(Generic[T]):
         for loop in list(self._values):
             if ended(loop) and (value := self._values.pop(loop, None)) is not None:
                 self._end(value)
+
+
+async def in_thread(function: Callable[..., object], *arguments: Any) -> None:
+    """Wait for the function in a thread that ends with the process, which one of `asyncio.to_thread` keeps alive.
+
+    The function goes on when the caller is cancelled. Raises what it raises.
+    """
+    loop = asyncio.get_running_loop()
+    ended: asyncio.Future[None] = loop.create_future()
+
+    def end(error: BaseException | None) -> None:
+        if not ended.done():
+            ended.set_exception(error) if error else ended.set_result(None)
+
+    def run() -> None:
+        error = None
+        try:
+            function(*arguments)
+        except BaseException as raised:
+            error = raised
+        with suppress(RuntimeError):  # the event loop is closed
+            loop.call_soon_threadsafe(end, error)
+
+    threading.Thread(target=run, daemon=True).start()
+    await ended

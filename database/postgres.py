@@ -37,6 +37,7 @@ class Postgres:
     dialect = DIALECT
 
     def __init__(self, url: URL, size: int) -> None:
+        self.url = url
         _, options = DIALECT.create_connect_args(url)  # type: ignore[no-untyped-call]
         # The default is the encoding of the database, which may lack characters that people write.
         options = {"client_encoding": "UTF8", **options}

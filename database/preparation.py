@@ -15,9 +15,9 @@ LONGEST_PAUSE = 10.0
 class Preparation:
     """Not prepared, being prepared, or `done`. `result` is set by the first success, and kept.
 
-    An attempt takes one connection and ends with the deadline. After one that found tables of another layout, or
-    failed to create them, for instance because another session holds a lock, there is a pause: a session that waits
-    for a lock blocks others.
+    A caller waits until the deadline. The attempt may take longer, when it brings older tables up to date. After one
+    that found tables of another layout, or failed to change them, for instance because another session holds a lock,
+    there is a pause: a session that waits for a lock blocks others.
     """
 
     def __init__(
@@ -46,7 +46,10 @@ class Preparation:
             # All who wait for it may have been cancelled.
             attempt.add_done_callback(lambda ended: ended.cancelled() or ended.exception())
         try:
-            await asyncio.shield(attempt)
+            async with asyncio.timeout(self._deadline):
+                await asyncio.shield(attempt)
+        except TimeoutError:
+            raise DatabaseUnavailable(f"no answer within {self._deadline:g} seconds") from None
         except DatabaseUnavailable as error:
             # A new exception for each caller, for the same reason as above.
             raise type(error)(*error.args) from None
@@ -55,12 +58,8 @@ class Preparation:
         self.done = False
 
     async def _try(self) -> None:
-        deadline = asyncio.get_running_loop().time() + self._deadline
         try:
-            async with asyncio.timeout_at(deadline):
-                self.result = await self._prepare(deadline)
-        except TimeoutError:
-            raise DatabaseUnavailable(f"no answer within {self._deadline:g} seconds") from None
+            self.result = await self._prepare(self._deadline)
         except NotPrepared as error:
             self.done = False
             self._failure = error

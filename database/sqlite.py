@@ -43,6 +43,7 @@ class Sqlite:
     dialect = DIALECT
 
     def __init__(self, url: URL, size: int, deadline: float) -> None:
+        self.url = url
         arguments, options = DIALECT.create_connect_args(url)
         # SQLite's busy timeout ends before the deadline, because nothing else can end that wait.
         self._patience = deadline * 0.8

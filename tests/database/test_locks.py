@@ -13,7 +13,7 @@ import psycopg2
 import pytest
 
 from database import NotPrepared
-from layout import CREATE_TABLES_LOCK
+from migrations.locks import LOCK
 from tests.conftest import database_name
 from tests.database.conftest import Connect, Run, ask, recover
 from tests.support.backend import backend
@@ -51,7 +51,7 @@ def test_one_attempt_of_a_process_waits_for_the_lock_of_another(
             most = max(most, waiting)
         return await asyncio.gather(*people, return_exceptions=True), most
 
-    with holding(postgres_url, f"SELECT pg_advisory_xact_lock({CREATE_TABLES_LOCK})"):
+    with holding(postgres_url, f"SELECT pg_advisory_xact_lock({LOCK})"):
         errors, most = run(calls())
         assert {type(error) for error in errors} == {NotPrepared}
         assert {str(error) for error in errors} == {
@@ -67,7 +67,7 @@ def test_nothing_waits_for_a_lock_once_the_app_is_gone(
     how: signal.Signals, postgres: Postgres, postgres_url: str
 ) -> None:
     name = database_name(postgres_url)
-    with holding(postgres_url, f"SELECT pg_advisory_xact_lock({CREATE_TABLES_LOCK})"):
+    with holding(postgres_url, f"SELECT pg_advisory_xact_lock({LOCK})"):
         with backend(postgres_url) as (process, api), httpx2.Client(timeout=0.2) as client:
 
             def waits() -> bool:

@@ -1,0 +1,39 @@
+"""Spreads a table that is already filled over the machines of Citus, while its writers go on."""
+
+from sqlalchemy import URL, Connection, text
+from sqlalchemy.exc import DBAPIError
+
+from database.errors import DatabaseError, message_of
+from migrations.locks import engine_of, exclusively
+
+HAS_CITUS = "SELECT EXISTS (SELECT FROM pg_extension WHERE extname = 'citus')"
+# "n" is a reference table, and also a table of which an earlier attempt was broken off; "h" is distributed.
+METHOD = "SELECT partmethod::text FROM pg_dist_partition WHERE logicalrelid = '{}'::regclass"
+
+
+def distribute(url: URL) -> None:
+    """Make `users` a reference table, and distribute `tasks` by its owner, each unless it is so already.
+
+    Needs Citus 11.1 or newer, `wal_level = logical` on all nodes and the coordinator among its own nodes. Writers of
+    `users`, which are sign-ups, wait while it is copied; those of `tasks` for a moment at the end.
+    https://docs.citusdata.com/en/stable/develop/api_udf.html#create-distributed-table-concurrently
+    Raises `DatabaseError`, with a sentence.
+    """
+    if url.get_backend_name() == "sqlite":
+        raise DatabaseError("SQLite keeps its tables in one file; only PostgreSQL with Citus spreads them")
+    try:
+        with exclusively(engine_of(url)) as connection:
+            _distribute(connection.execution_options(isolation_level="AUTOCOMMIT"))
+    except DBAPIError as error:
+        raise DatabaseError(message_of(error.orig or error)) from None
+
+
+def _distribute(connection: Connection) -> None:
+    if not connection.scalar(text(HAS_CITUS)):
+        raise DatabaseError("this database has no extension citus; create it on every node first")
+    if connection.scalar(text(METHOD.format("users"))) is None:
+        # Statements that arrive together are one transaction.
+        off = "SET LOCAL citus.enable_local_reference_table_foreign_keys TO off"
+        connection.execute(text(f"{off}; SELECT create_reference_table('users')"))
+    if connection.scalar(text(METHOD.format("tasks"))) != "h":
+        connection.execute(text("SELECT create_distributed_table_concurrently('tasks', 'user_id')"))

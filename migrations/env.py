@@ -1,0 +1,43 @@
+"""How Alembic reaches the database: for `migrations.upgrade`, and for the command `alembic` of a maintainer."""
+
+from typing import Any
+
+from alembic import context
+from sqlalchemy import Connection, inspect, text
+
+from migrations import VERSION_TABLE
+from migrations.creation import version_table
+from migrations.indexes import build_missing
+from migrations.locks import engine_of, exclusively
+from settings import settings_or_exit
+from tables import USERS
+
+
+def run(connection: Connection) -> None:
+    if not inspect(connection).has_table(VERSION_TABLE):
+        for statement in version_table(connection.dialect):
+            connection.execute(text(statement))
+    if connection.dialect.name == "postgresql":
+        # Each revision is a transaction; on SQLite all of them are one.
+        connection.commit()
+    context.configure(
+        connection=connection,
+        target_metadata=USERS.metadata,
+        version_table=VERSION_TABLE,
+        include_object=is_compared,
+        transaction_per_migration=True,
+        render_as_batch=True,
+    )
+    with context.begin_transaction():
+        context.run_migrations()
+
+
+def is_compared(_: Any, name: str | None, kind: str, *__: Any) -> bool:
+    """What `alembic check` compares with the model: neither other tables of the database, nor indexes."""
+    return kind != "index" and (kind != "table" or name in USERS.metadata.tables)
+
+
+engine = engine_of(context.config.attributes.get("url") or settings_or_exit().database)
+with exclusively(engine) as connection:
+    run(connection)
+    build_missing(connection)
