@@ -151,6 +151,19 @@ class Project:
         finally:
             done(docker("rm", "--force", "--volumes", started))
 
+    def sql(self, statements: str) -> str:
+        """Run them in PostgreSQL; what the last one gives."""
+        command = (
+            "psql",
+            "--username=todo",
+            "--quiet",
+            "--tuples-only",
+            "--no-align",
+            f"--command={statements}",
+            "todo",
+        )
+        return done(self.compose("exec", "db", *command))
+
     def services(self) -> set[str]:
         """Those that have a container."""
         return set(done(self.compose("ps", "--all", "--services")).split())

@@ -9,6 +9,7 @@ from tests.containers.engine import Project, answers, create, done, tasks, until
 
 # Each character that means something in a URL, in a shell or in .env.
 AWKWARD = "a@b:c/d#e?f%41&g[h]+i=j k$HOME${l}%"
+KEY = "PRIMARY KEY (user_id, id)"
 SOON = {"healthcheck": {"interval": "1s", "start_period": "3s", "retries": 2}}
 NO_PASSWORD = (
     "error while interpolating services.db.environment.POSTGRES_PASSWORD: required variable POSTGRES_PASSWORD is "
@@ -143,10 +144,14 @@ def test_what_is_missing_is_said_in_a_sentence(project: Make, variables: dict[st
     assert refused.output.strip() == sentence
 
 
-def test_tables_are_brought_up_to_date_without_serving(project: Make) -> None:
+def test_older_tables_are_brought_up_to_date_without_serving(project: Make) -> None:
+    """Alembic runs in the image, which has all of `migrations`."""
     todo = project(POSTGRES_PASSWORD=AWKWARD)
-    done(todo.compose("run", "--build", "--rm", "api", "python", "-m", "release"))
-    count = ("psql", "--username=todo", "--tuples-only", "--no-align", "--command=SELECT count(*) FROM tasks", "todo")
+    todo.add(api={"read_only": True, "tmpfs": ["/tmp"]})  # noqa: S108 - in the container
+    release = ("run", "--build", "--rm", "api", "python", "-m", "release")
+    done(todo.compose(*release))
+    todo.sql("DROP TABLE todo_schema_version; ALTER TABLE tasks DROP CONSTRAINT tasks_pkey, ADD PRIMARY KEY (id)")
+    done(todo.compose(*release))
 
     assert todo.services() == {"db"}
-    assert done(todo.compose("exec", "db", *count)) == "0"
+    assert todo.sql("SELECT pg_get_constraintdef(oid) FROM pg_constraint WHERE conname = 'tasks_pkey'") == KEY
