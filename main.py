@@ -33,15 +33,18 @@ OTHERS = [Path(__file__).parent / name for name in (".venv", "bench", "docs", "e
 def serve(*, reload: bool = False) -> None:
     """Serve at PORT with WEB_CONCURRENCY workers; at the address in UVICORN_HOST, or at all of them.
 
-    With `reload` it is one worker, restarted when the source changes. Uvicorn reads FORWARDED_ALLOW_IPS. Exits with a
-    status other than 0 when the start fails.
+    With `reload` it is one worker, restarted when the source changes. Exits with a status other than 0 when the start
+    fails.
     """
     settings = settings_or_exit()
+    # The last two because uvicorn would read them from the environment itself, where it takes "" for a value.
     options = {
         **OPTIONS,
         "host": settings.host,
         "port": settings.port,
         "log_level": settings.log_level.lower(),
+        "forwarded_allow_ips": settings.trusted_proxies,
+        "workers": 1 if reload else settings.workers,
     }
     if reload:
         excludes = [str(folder) for folder in OTHERS if folder.is_dir()]
@@ -49,7 +52,7 @@ def serve(*, reload: bool = False) -> None:
     if settings.workers == 1:
         return uvicorn.run("main:app", **options)
     # What `uvicorn.run` does for several workers, but that exits with 0 even when a worker could not start.
-    config = uvicorn.Config("main:app", workers=settings.workers, **options)
+    config = uvicorn.Config("main:app", **options)
     supervisor = Multiprocess(config, [config.bind_socket()])
     supervisor.run()
     ignore_further_stops()

@@ -32,6 +32,7 @@ from tests.support.tokens import FRONTEND, SECRET, bearer, token_of
 DATABASES = ("sqlite", "postgresql", "pgbouncer")
 # Folders whose tests see the app as a process, or parts of it as they are tested elsewhere.
 FROM_OUTSIDE = ("attacks", "browser", "faults")
+CONTAINERS = Path(__file__).parent / "containers"
 LEFT_OUT = "starts a server, a browser or npm"
 
 
@@ -44,7 +45,14 @@ def missing(what: str) -> None:
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--database", choices=DATABASES, help="run the tests that need a database on this one only")
+    parser.addoption("--docker", action="store_true", help="collect tests/containers, which need a Docker Engine")
     parser.addoption("--quick", action="store_true", help="leave out what starts a server, a browser or npm")
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Containers are built and run only where they are asked for."""
+    asked_for = config.getoption("--docker") or CONTAINERS not in (collection_path, *collection_path.parents)
+    return None if asked_for else True
 
 
 def pytest_configure(config: pytest.Config) -> None:
