@@ -29,7 +29,8 @@ def load_results() -> dict[str, Any]:
 def save_results(mode: str, figures: Any, settings: Mapping[str, Any]) -> dict[str, Any]:
     """Replace the section of this mode; give all of them."""
     date = datetime.now(UTC).isoformat(timespec="seconds")
-    results = {**load_results(), "machine": machine(), "versions": versions()}
+    results = load_results()
+    results |= {"machine": machine(), "versions": {**results.get("versions", {}), **versions()}}
     results[mode] = {"date": date, **settings, "figures": figures}
     RESULTS.write_text(json.dumps(results, indent=1) + "\n")
     return results
