@@ -59,14 +59,15 @@ def costs(plan: Plan) -> dict[str, Any]:
             for number in range(plan.rounds)
             for name in COSTED
         ]
+        connection = _connection(scene.postgres)  # while those of the measurement are still open
         return {
             "operations": samples,
+            "connection": connection,
             "workers": list(_alternating(scene, plan, {"1": _workers(scene, 1), "2": _workers(scene, 2)}, (16, 128))),
             "pooler": list(
                 _alternating(scene, plan, {"direct": _workers(scene, 1), "pooler": _pooled(scene)}, (1, 16))
             ),
             "storage": _storage(scene.postgres, server.database),
-            "connection": _connection(scene.postgres),
         }
 
 
