@@ -16,6 +16,7 @@ from bench.orders import orders
 from bench.picture import draw
 from bench.report import write_report
 from bench.results import note, save_results
+from bench.scaling_tables import write_page
 from bench.simulation import simulate
 from bench.start import start
 from bench.tables import TABLES
@@ -70,6 +71,8 @@ def run(mode: str, plan: Plan) -> None:
     results = save_results(mode, figures, {"rounds": plan.rounds, "seconds": plan.seconds})
     if mode == "throughput":
         draw(results[mode]["figures"])
+    if mode == "simulate":
+        write_page(results)
     print(f"\n## {mode.capitalize()}\n\n{TABLES[mode](results[mode]['figures'])}", flush=True)
 
 

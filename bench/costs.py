@@ -59,7 +59,7 @@ def costs(plan: Plan) -> dict[str, Any]:
             for number in range(plan.rounds)
             for name in COSTED
         ]
-        connection = _connection(scene.postgres)  # while those of the measurement are still open
+        connection = _connection(scene.postgres, server.database)  # while those of the measurement are still open
         return {
             "operations": samples,
             "connection": connection,
@@ -179,10 +179,15 @@ def _storage(postgres: Postgres, database: str) -> dict[str, float]:
     return {"tasks": STORED, "table": table / STORED, "indexes": indexes / STORED, "rate": STORED / seconds}
 
 
-def _connection(postgres: Postgres) -> dict[str, float]:
-    """MiB that the process of a connection keeps for itself alone."""
-    backends = [pid for pid in _children(postgres.pid) if b"127.0.0.1" in Path(f"/proc/{pid}/cmdline").read_bytes()]
-    return {"backends": len(backends), "own": median(map(_own, backends))}
+def _connection(postgres: Postgres, database: str) -> dict[str, float]:
+    """MiB that the process of a connection keeps for itself alone, of those that the app holds."""
+    name = f"{database} 127.0.0.1".encode()
+    own = []
+    for pid in _children(postgres.pid):
+        with suppress(FileNotFoundError, ProcessLookupError):  # it has just ended
+            if name in Path(f"/proc/{pid}/cmdline").read_bytes():
+                own.append(_own(pid))
+    return {"backends": len(own), "own": median(own)}
 
 
 def _own(pid: int) -> float:

@@ -4,6 +4,7 @@ import json
 import os
 import platform
 import re
+import shutil
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
@@ -25,7 +26,7 @@ def machine() -> dict[str, str]:
         "System": platform.platform(),
         "Python": platform.python_version(),
         "PostgreSQL": _last_word([str(POSTGRES_VERSIONS[18] / "postgres"), "--version"]),
-        "Node.js": _last_word(["node", "--version"]),
+        "Node.js": _last_word(["node", "--version"]) if shutil.which("node") else "not installed",
         "wrk": _first_line(["wrk", "--version"]),
     }
 

@@ -50,6 +50,8 @@ def _effort(mode: str, section: Mapping[str, Any]) -> str:
         figures = section["figures"]
         return f"{figures['people']:,} people, seed {figures['seed']}; docs/scaling.md says what is assumed."
     seconds = f"{section['seconds']:g} s a measurement"
+    if mode == "costs":
+        seconds = f"{seconds}, {section['cpu']}"
     return f"{seconds}." if mode == "latency" else f"medians of {section['rounds']} rounds, {seconds}."
 
 

@@ -4,17 +4,40 @@ from collections.abc import Iterator, Mapping
 from statistics import median
 from typing import Any
 
+from bench.contestants import ROOT
 from bench.markdown import clients_of, section, short, table
 from bench.results import Samples, middle, where
+
+PAGE = ROOT / "docs" / "scaling.md"
 
 Figures = Any
 
 
-def costs_tables(figures: Figures) -> str:
+def write_page(results: Mapping[str, Any]) -> None:
+    """Replace the tables of docs/scaling.md, each between two markers."""
+    text = PAGE.read_text()
+    for name, found in page_tables(results).items():
+        before, begin, rest = text.partition(f"<!-- {name}: begin -->\n")
+        _, end, after = rest.partition(f"<!-- {name}: end -->")
+        text = f"{before}{begin}\n{found}\n{end}{after}"
+    PAGE.write_text(text)
+
+
+def page_tables(results: Mapping[str, Any]) -> dict[str, str]:
+    simulated = results["simulate"]["figures"]
+    costs = request_costs(results["costs"]["figures"])
+    return {"costs": costs, "limits": first_limits(simulated), "heavy": heavy_person(simulated)}
+
+
+def request_costs(figures: Figures) -> str:
     rows = [
         [op, *(short(middle(figures["operations"], key, operation=op)) for key in ("app", "database", "wal"))]
         for op in dict.fromkeys(sample["operation"] for sample in figures["operations"])
     ]
+    return table(["", "app, µs of CPU", "PostgreSQL, µs of CPU", "WAL, bytes"], rows)
+
+
+def costs_tables(figures: Figures) -> str:
     storage, connection = figures["storage"], figures["connection"]
     facts = [
         ["Table, bytes a task", short(storage["table"])],
@@ -22,10 +45,9 @@ def costs_tables(figures: Figures) -> str:
         [f"{storage['tasks']:,} tasks in one statement, tasks a second", short(storage["rate"])],
         ["Memory of a connection's process in PostgreSQL, MiB", short(connection["own"])],
     ]
-    head = ["", "app, µs of CPU", "PostgreSQL, µs of CPU", "WAL, bytes"]
     return "\n".join(
         [
-            section("What a request costs, 16 connections", table(head, rows)),
+            section("What a request costs, 16 connections", request_costs(figures)),
             section("Space", table(["", ""], facts)),
             section("Worker processes: requests per second", _versus(figures["workers"], "rate", "1", "2")),
             section("PgBouncer in between: p50 in ms", _versus(figures["pooler"], "p50", "direct", "pooler")),
