@@ -5,6 +5,7 @@ from statistics import median
 from typing import Any
 
 from bench.contestants import ROOT
+from bench.machines import CONNECTIONS
 from bench.markdown import clients_of, section, short, table
 from bench.results import Samples, middle, where
 
@@ -85,7 +86,7 @@ def first_limits(figures: Figures) -> str:
         yield f"{each['name']}, {each['processes']} workers; PostgreSQL: {each['nodes']} of {each['cores']} cores"
         yield from (f"{each['rates'][name]:,.0f}" for name in ("app", "database"))
         yield from (short(each["people"][name] / 1e6) for name in ("app", "database", "disk", "log"))
-        yield f"{each['connections']:,}"
+        yield f"{each['connections']:,}" + ", pooler" * (each["connections"] > CONNECTIONS)
         yield f"{short(each['stored'])} GB"
         yield f"{short(peak['p50'])} / {short(peak['p99'])}" if peak else "overloaded"
 

@@ -6,7 +6,6 @@ from typing import Any
 from bench.curves import draw_waits
 from bench.load import BenchError
 from bench.machines import (
-    CONNECTIONS,
     DEPLOYMENTS,
     MOST_BUSY,
     Costs,
@@ -103,8 +102,3 @@ def _deployment(
 
 def first_limit(people: Mapping[str, float]) -> str:
     return min(people, key=lambda name: people[name])
-
-
-def needs_pooler(connections: int) -> bool:
-    """Beyond what PostgreSQL takes unless told otherwise."""
-    return connections > CONNECTIONS

@@ -111,6 +111,12 @@ def test_a_heavy_person_has_a_quarter_of_a_workers_connections() -> None:
     assert found.p99 == pytest.approx(10 + HOP * 1000)
 
 
+def test_an_event_loop_does_one_thing_at_a_time() -> None:
+    found = Minute(CORE, mix(app=0.01), seed=1, draw=lambda mean: mean).run(rate=0.1, requests=50, heavy=16)
+
+    assert found.heavy == pytest.approx(100, rel=0.01)
+
+
 def test_people_with_the_same_tasks_are_counted_by_hand() -> None:
     found = populate(3200, EQUAL, seed=1)
 
