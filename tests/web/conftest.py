@@ -4,7 +4,7 @@ import io
 import logging
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -14,7 +14,7 @@ Begin = Callable[[str], io.StringIO]
 
 
 @pytest.fixture
-def standard_error(monkeypatch: pytest.MonkeyPatch) -> Callable[[], io.StringIO]:
+def standard_error(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], io.StringIO]]:
     """To be called in a test: pytest captures each of its phases anew."""
 
     def replace() -> io.StringIO:
@@ -23,15 +23,20 @@ def standard_error(monkeypatch: pytest.MonkeyPatch) -> Callable[[], io.StringIO]
         monkeypatch.setattr(sys, "excepthook", sys.excepthook)
         monkeypatch.setattr(threading, "excepthook", threading.excepthook)
         monkeypatch.setattr(logging.root, "handlers", [])
-        monkeypatch.setattr(logging.root, "level", logging.root.level)
-        for name in UVICORN:
-            for attribute in ("handlers", "propagate", "level"):
-                monkeypatch.setattr(logging.getLogger(name), attribute, getattr(logging.getLogger(name), attribute))
+        for logger in loggers[1:]:
+            # As in a new process, which has no server yet.
+            logger.setLevel(logging.NOTSET)
+            for attribute, value in {"handlers": [], "propagate": False, "disabled": False}.items():
+                monkeypatch.setattr(logger, attribute, value)
         # The client of the tests logs each request, which the server does not.
         monkeypatch.setattr(logging.getLogger("httpx2"), "disabled", True)
         return written
 
-    return replace
+    loggers = [logging.root, *map(logging.getLogger, UVICORN)]
+    levels = [logger.level for logger in loggers]
+    yield replace
+    for logger, level in zip(loggers, levels, strict=True):
+        logger.setLevel(level)
 
 
 @pytest.fixture
