@@ -149,17 +149,17 @@ def partitioned_url(postgres: Postgres, partitioned_template: str) -> Iterator[s
 
 
 @pytest.fixture(scope="session")
-def given(pytestconfig: pytest.Config) -> Iterator[Given]:
+def given_database(pytestconfig: pytest.Config) -> Iterator[Given]:
     given = pytestconfig.stash[GIVEN]
     yield given
     given.drop_tables()
 
 
 @pytest.fixture
-def given_url(given: Given) -> str:
+def given_url(given_database: Given) -> str:
     """The operator's own database, emptied."""
-    given.drop_tables()
-    return given.url
+    given_database.drop_tables()
+    return given_database.url
 
 
 @pytest.fixture

@@ -55,7 +55,8 @@ class Given:
 
     def _without_password(self, url: URL) -> str:
         password = url.password or url.query.get("password")
-        url = url.set(drivername="postgresql", password=None).difference_update_query(["password"])
+        parts = {part: getattr(url, part) for part in ("username", "host", "port", "database", "query")}
+        url = URL.create("postgresql", **parts).difference_update_query(["password"])
         if password:
             descriptor, name = tempfile.mkstemp(prefix="tasks-test-")
             self._passfile = Path(name)
@@ -76,7 +77,7 @@ class Given:
             )
             found = self.execute(f"SELECT n FROM unnest(ARRAY[{names}]) n WHERE to_regclass(n) IS NOT NULL")
         except psycopg2.Error as error:
-            raise pytest.UsageError(f"{OPTION}: the database cannot be used: {str(error).strip()}") from None
+            raise pytest.UsageError(f"{OPTION}: the database cannot be used: {str(error).splitlines()[0]}") from None
         if found:
             raise pytest.UsageError(
                 f"{OPTION}: the database has {' and '.join(name for (name,) in found)} already, which this run would "
