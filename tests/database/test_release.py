@@ -140,6 +140,51 @@ def test_what_a_broken_attempt_left_is_built_again(release_to: Release, postgres
     assert rows_of(postgres_url, INDEXES) == ALL_OF_THEM
 
 
+def test_missing_indexes_of_partitions_are_built(release_to: Release, postgres_url: str, rows_of: RowsOf) -> None:
+    """One was left half built, and one is there already."""
+    release_to(postgres_url)
+    rows_of(postgres_url, "ALTER TABLE tasks RENAME TO former_tasks")
+    rows_of(postgres_url, "CREATE TABLE tasks (LIKE former_tasks INCLUDING ALL) PARTITION BY HASH (user_id)")
+    for number in range(2):
+        rows_of(
+            postgres_url,
+            f"CREATE TABLE tasks_{number} PARTITION OF tasks FOR VALUES WITH (MODULUS 2, REMAINDER {number})",
+        )
+    rows_of(
+        postgres_url,
+        "DO $$ DECLARE name text; BEGIN FOR name IN SELECT indexrelid::regclass::text FROM pg_index"
+        " WHERE indrelid = 'tasks'::regclass AND NOT indisprimary LOOP EXECUTE 'DROP INDEX ' || name; END LOOP; END $$",
+    )
+    rows_of(postgres_url, "DROP TABLE former_tasks")
+    [(oid,)] = rows_of(postgres_url, "SELECT 'tasks_0'::regclass::oid")
+    for name in ("completed", "created_at"):
+        index = f"ix_tasks_user_id_{name}_{oid}"
+        columns = (
+            "user_id, completed, created_at DESC, id DESC"
+            if name == "completed"
+            else "user_id, created_at DESC, id DESC"
+        )
+        rows_of(postgres_url, f"CREATE INDEX {index} ON tasks_0 ({columns})")
+    rows_of(postgres_url, f"UPDATE pg_index SET indisvalid = false WHERE indexrelid = '{index}'::regclass")
+
+    release_to(postgres_url)
+
+    assert rows_of(postgres_url, INDEXES) == ALL_OF_THEM
+    assert rows_of(postgres_url, INDEXES.replace("'tasks'", "'tasks_0'")) == [
+        (f"{name}_{oid}", valid) for name, valid in ALL_OF_THEM
+    ]
+
+
+def test_tables_that_are_views_have_no_indexes(release_to: Release, postgres_url: str, rows_of: RowsOf) -> None:
+    release_to(postgres_url)
+    rows_of(postgres_url, "ALTER TABLE tasks RENAME TO stored_tasks")
+    rows_of(postgres_url, "CREATE VIEW tasks AS SELECT * FROM stored_tasks")
+
+    release_to(postgres_url)
+
+    assert rows_of(postgres_url, INDEXES) == []
+
+
 def test_writers_go_on_while_an_index_is_built(
     release_to: Release, postgres: Postgres, postgres_url: str, rows_of: RowsOf
 ) -> None:

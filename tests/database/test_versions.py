@@ -90,6 +90,7 @@ def test_the_newest_revision_is_the_version_of_this_code() -> None:
 @pytest.mark.filterwarnings("ignore:Skipped unsupported reflection of expression-based index")
 @pytest.mark.filterwarnings("ignore:autogenerate skipping metadata-specified expression-based index")
 @pytest.mark.usefixtures("environment")
+@pytest.mark.database("bare")
 def test_the_model_is_what_the_revisions_make(rows: Rows) -> None:
     """`alembic check` finds no difference, after all revisions one by one and after the creation from the model."""
     command.upgrade(ALEMBIC, "head")
@@ -104,6 +105,7 @@ def test_the_model_is_what_the_revisions_make(rows: Rows) -> None:
     assert by_revisions == rows(f"SELECT version_num FROM {VERSION_TABLE}") == [(HEAD,)]
 
 
+@pytest.mark.database("bare")
 def test_tables_from_before_versions_are_adopted_at_start(from_before_versions: str, rows: Rows) -> None:
     with TestClient(create_app(Settings(secret=SECRET, database_url=from_before_versions)), headers=ADA) as ada:
         task = ada.get("/api/tasks").json()[0]
@@ -181,6 +183,7 @@ def test_tables_one_release_ahead_that_do_not_fit_are_refused(
         run(connect(environment["DATABASE_URL"]).ready())
 
 
+@pytest.mark.database("bare")
 def test_a_column_is_added_while_the_previous_version_serves(
     one_version_later: Path, from_before_versions: str, environment: Environment, rows: Rows
 ) -> None:

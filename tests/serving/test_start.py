@@ -5,6 +5,8 @@ import os
 import signal
 import subprocess
 import sys
+from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 
 import httpx2
@@ -13,9 +15,11 @@ from starlette.testclient import TestClient
 
 import release
 from app import create_app
+from migrations import HEAD, VERSION_TABLE
 from settings import Settings
 from tests.conftest import Rows, RowsOf, database_name
 from tests.support.backend import ROOT, backend
+from tests.support.processes import Process
 from tests.support.proxy import Proxy, free_port
 from tests.support.tokens import SECRET, bearer, token_of
 from tests.support.waiting import until
@@ -89,6 +93,10 @@ def test_several_workers_start_at_once_on_an_empty_database(database_url: str) -
     assert "Started without the database" not in log
 
 
+def has_started(process: Process) -> bool:
+    return process.output().count("Application startup complete") == 4
+
+
 def test_many_processes_create_the_tables_at_once(database_url: str, rows: Rows) -> None:
     command = [sys.executable, "-m", "release"]
     variables = environment(BETTER_AUTH_SECRET=SECRET, DATABASE_URL=database_url)
@@ -97,6 +105,31 @@ def test_many_processes_create_the_tables_at_once(database_url: str, rows: Rows)
 
     assert ends == [(b"", 0)] * 8
     assert rows("SELECT count(*) FROM tasks") == [(0,)]
+
+
+@pytest.mark.database("bare")
+def test_many_workers_bring_older_tables_up_to_date_once(database_url: str, rows: Rows) -> None:
+    """Four workers on each of three hosts start at once."""
+    release_to = environment(BETTER_AUTH_SECRET=SECRET, DATABASE_URL=database_url)
+    subprocess.run([sys.executable, "-m", "release"], cwd=ROOT, env=release_to, check=True)
+    rows("INSERT INTO users (id) VALUES ('ada')")
+    moment = "'2026-01-02 03:04:05.678901'"
+    rows(f"INSERT INTO tasks (user_id, title, created_at, updated_at) VALUES ('ada', 'Old', {moment}, {moment})")
+    rows(f"DROP TABLE {VERSION_TABLE}")
+    if "sqlite" not in database_url:
+        rows("ALTER TABLE tasks DROP CONSTRAINT tasks_pkey, ADD CONSTRAINT tasks_pkey PRIMARY KEY (id)")
+
+    with ExitStack() as hosts:
+        started = [hosts.enter_context(backend(database_url, WEB_CONCURRENCY="4")) for _ in range(3)]
+        for process, _ in started:
+            process.wait_until(partial(has_started, process))
+        answers = [httpx2.get(f"{api}/api/tasks", headers=ADA, timeout=30) for _, api in started]
+        log = "".join(process.output() for process, _ in started)
+
+    assert [[task["title"] for task in answer.json()] for answer in answers] == [["Old"]] * 3
+    assert log.count("Running upgrade 1 -> 2") == 1
+    assert "Traceback" not in log
+    assert rows(f"SELECT version_num FROM {VERSION_TABLE}") == [(HEAD,)]
 
 
 def test_a_release_without_its_database_fails_with_a_sentence() -> None:

@@ -205,6 +205,29 @@ class Postgres(Server):
             yield cursor
 
 
+class Standby(Postgres):
+    """A copy of another server, which follows it and takes no writes."""
+
+    def __init__(self, primary: Postgres) -> None:
+        super().__init__()
+        self._primary = primary
+
+    def _prepare(self) -> Command:
+        data = self._directory(memory())
+        binaries = self._installation() / "bin"
+        source = [f"--host={HOST}", f"--port={self._primary.port}", "--username=postgres"]
+        copy = [str(binaries / "pg_basebackup"), "--checkpoint=fast", "--no-sync", "--write-recovery-conf", *source]
+        subprocess.run([*copy, f"--pgdata={data}"], check=True, stderr=subprocess.DEVNULL, env={}, cwd=data, **ACCOUNT)
+        data.chmod(0o700)
+        return [binaries / "postgres", "-D", data, "-p", str(self.port), *SETTINGS]
+
+    def catch_up(self, primary: Postgres) -> None:
+        """Wait until it has everything that the primary has."""
+        [(position,)] = primary.execute("postgres", "SELECT pg_current_wal_lsn()")
+        while not self.execute("postgres", f"SELECT pg_last_wal_replay_lsn() >= '{position}'")[0][0]:
+            time.sleep(0.01)
+
+
 class PgBouncer(Server):
     """PgBouncer in transaction mode, as before Neon, with 5 connections for each database of `postgres`."""
 
