@@ -17,6 +17,7 @@ DEFAULT_DATABASE_URL = "sqlite:///./todo.db"
 DEFAULT_POOL_SIZE = 8
 DEFAULT_HOST = "0.0.0.0"  # noqa: S104
 DEFAULT_PORT = 8000
+DEFAULT_PROXIES = "127.0.0.1,::1"
 
 # RFC 7518, section 3.2: a key for HS256 is at least as long as the hash.
 MINIMUM_SECRET_BYTES = 32
@@ -36,7 +37,7 @@ SQLITE = "sqlite+pysqlite"
 SQLITE_DRIVERS = {"sqlite", SQLITE}
 # Names of a database in memory, which ends with its connection.
 IN_MEMORY = (None, "", ":memory:")
-LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
+CHOICES = {"log_level": ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"), "log_format": ("text", "json")}
 
 
 class SettingsError(ValueError):
@@ -62,6 +63,9 @@ class Settings:
     host: str = DEFAULT_HOST
     port: int = DEFAULT_PORT
     workers: int = 1
+    trusted_proxies: str = DEFAULT_PROXIES
+    log_format: str = "text"
+    metrics_port: int | None = None
 
     def __post_init__(self) -> None:
         _check_secret(self.secret)
@@ -74,8 +78,12 @@ class Settings:
         _check_range("DATABASE_POOL_SIZE", self.pool_size, 100)
         _check_range("PORT", self.port, 65535)
         _check_range("WEB_CONCURRENCY", self.workers, 1000)
-        if self.log_level not in LOG_LEVELS:
-            raise SettingsError(f"LOG_LEVEL is {self.log_level!r}; it must be one of {', '.join(LOG_LEVELS)}.")
+        _check_range("METRICS_PORT", self.metrics_port, 65535)
+        if self.metrics_port == self.port:
+            raise SettingsError(f"METRICS_PORT is {self.port}, and so is PORT; give the metrics a port of their own.")
+        for name, known in CHOICES.items():
+            if (value := getattr(self, name)) not in known:
+                raise SettingsError(f"{name.upper()} is {value!r}; it must be one of {', '.join(known)}.")
         # Evaluated now, so that a bad value stops the start and not a request.
         database, _ = self.database, self.allowed_origins
         if self.workers > 1 and database.drivername == SQLITE and database.database in IN_MEMORY:
@@ -100,6 +108,9 @@ class Settings:
             host=os.getenv("UVICORN_HOST") or DEFAULT_HOST,
             port=_integer("PORT", DEFAULT_PORT),
             workers=_integer("WEB_CONCURRENCY", 1),
+            trusted_proxies=os.getenv("FORWARDED_ALLOW_IPS") or DEFAULT_PROXIES,
+            log_format=(os.getenv("LOG_FORMAT") or "text").lower(),
+            metrics_port=_integer("METRICS_PORT", 0) if os.getenv("METRICS_PORT") else None,
         )
 
     @property
@@ -150,8 +161,8 @@ class Settings:
         )
 
 
-def _check_range(name: str, value: int, maximum: int) -> None:
-    if not 1 <= value <= maximum:
+def _check_range(name: str, value: int | None, maximum: int) -> None:
+    if value is not None and not 1 <= value <= maximum:
         raise SettingsError(f"{name} is {value}; it must be from 1 to {maximum}.")
 
 

@@ -9,6 +9,7 @@ import tempfile
 import threading
 from collections.abc import Callable, Generator, Iterator
 from functools import partial
+from pathlib import Path
 
 import pytest
 from starlette.applications import Starlette
@@ -29,11 +30,19 @@ pytest_plugins = ["tests.support.databases"]
 
 # Folders whose tests see the app as a process, or parts of it as they are tested elsewhere.
 FROM_OUTSIDE = ("attacks", "browser", "faults")
+CONTAINERS = Path(__file__).parent / "containers"
 LEFT_OUT = "starts a server, a browser or npm"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--docker", action="store_true", help="collect tests/containers, which need a Docker Engine")
     parser.addoption("--quick", action="store_true", help="leave out what starts a server, a browser or npm")
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Containers are built and run only where they are asked for."""
+    asked_for = config.getoption("--docker") or CONTAINERS not in (collection_path, *collection_path.parents)
+    return None if asked_for else True
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -12,7 +12,7 @@ import pytest
 import app
 from tests.support.sentences import GUESSABLE, NOT_SET, UNREADABLE, refused_by_client
 from tests.support.tokens import SECRET
-from web.process import configure_logging
+from web.log import configure_logging
 
 ROOT = Path(__file__).parents[2]
 
@@ -24,7 +24,7 @@ def test_log_lines_go_to_standard_error(
     monkeypatch.setattr(logging.root, "handlers", [])
     monkeypatch.setattr(logging.root, "level", logging.root.level)
 
-    configure_logging(level)
+    configure_logging(level, "text")
     logging.getLogger("todo").debug("for your information")
     logging.getLogger("todo").warning("beware")
 
@@ -45,6 +45,7 @@ def test_the_app_is_made_when_it_is_asked_for(monkeypatch: pytest.MonkeyPatch) -
 BAD_STARTS = {
     "no-secret": ({"BETTER_AUTH_SECRET": ""}, NOT_SET),
     "placeholder": ({"BETTER_AUTH_SECRET": "change-me-" * 4}, GUESSABLE),
+    "workers": ({"WEB_CONCURRENCY": "abc"}, "WEB_CONCURRENCY is 'abc'; it must be a whole number."),
     "unreadable-url": ({"DATABASE_URL": "postgresql://ada:sesame@h:x/db"}, UNREADABLE),
     "bad-option": (
         {"DATABASE_URL": "postgresql://ada:sesame@h/db?sslmod=require"},

@@ -4,7 +4,6 @@ import os
 import shutil
 import signal
 import socket
-import subprocess
 from collections.abc import Iterator
 from contextlib import closing, suppress
 from pathlib import Path
@@ -13,11 +12,11 @@ import httpx2
 import psutil  # type: ignore[import-untyped]
 import pytest
 
-from tests.support.backend import PATH, ROOT, SERVE, UVICORN, backend, listening, procfile
+from tests.support.backend import PATH, ROOT, SERVE, UVICORN, backend, end, listening, procfile
 from tests.support.processes import answers
-from tests.support.proxy import HOST, free_port
+from tests.support.proxy import HOST
 from tests.support.sentences import NOT_SET
-from tests.support.tokens import SECRET, bearer, token_of
+from tests.support.tokens import bearer, token_of
 
 ADA = bearer(token_of("ada"))
 by_workers = pytest.mark.parametrize("workers", ["1", "3"])
@@ -43,13 +42,6 @@ def port() -> Iterator[int]:
         yield listener.getsockname()[1]
 
 
-def end(command: list[str], variables: dict[str, str], folder: Path = ROOT) -> tuple[int, list[str]]:
-    """The exit status of a server that cannot start, and the lines that it wrote."""
-    environment = {"PATH": PATH, "BETTER_AUTH_SECRET": SECRET, **listening(free_port()), **variables}
-    ended = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=60)
-    return ended.returncode, (ended.stdout + ended.stderr).splitlines()
-
-
 @pytest.mark.parametrize("target", ["app:app", "main:app"])
 def test_uvicorn_finds_the_app_by_both_names(target: str, url: str) -> None:
     with backend(url, [*UVICORN, target]) as (process, api):
@@ -60,6 +52,13 @@ def test_uvicorn_finds_the_app_by_both_names(target: str, url: str) -> None:
 @by_workers
 def test_the_procfile_serves_and_ends_with_0(url: str, workers: str) -> None:
     with backend(url, procfile("web"), PATH=PATH, WEB_CONCURRENCY=workers) as (process, api):
+        assert httpx2.get(f"{api}/api/tasks", headers=ADA).json() == []
+        assert process.terminate() == 0
+
+
+def test_empty_variables_count_as_unset(url: str) -> None:
+    """Uvicorn would end with a traceback, or believe no proxy."""
+    with backend(url, WEB_CONCURRENCY="", FORWARDED_ALLOW_IPS="") as (process, api):
         assert httpx2.get(f"{api}/api/tasks", headers=ADA).json() == []
         assert process.terminate() == 0
 
