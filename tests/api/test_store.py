@@ -163,7 +163,7 @@ def test_a_user_whom_the_table_keeps_refusing_is_an_error(
 ) -> None:
     """Whatever is tried: here it is a constraint that nobody knows of."""
     run(store.ensure_user(caller, "bob", None, None))
-    if database_kind == "sqlite":
+    if "sqlite" in database_kind:
         rows("CREATE TRIGGER no BEFORE INSERT ON users BEGIN SELECT RAISE(ABORT, 'no'); END")
     else:
         rows("ALTER TABLE users ADD CONSTRAINT no CHECK (id <> 'ada')")

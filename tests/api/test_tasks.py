@@ -166,10 +166,10 @@ def test_a_deleted_task_is_gone(ada: TestClient, rows: Rows) -> None:
 
 
 def test_times_have_microseconds_even_when_they_are_none(ada: TestClient, rows: Rows) -> None:
-    ada.post("/api/tasks", json={"title": "On the second"})
+    path = ada.post("/api/tasks", json={"title": "On the second"}).headers["location"]
     rows("UPDATE tasks SET created_at = '2026-01-02 03:04:05.000000', updated_at = '2026-01-02 03:04:05.100000'")
 
-    task = ada.get("/api/tasks/1").json()
+    task = ada.get(path).json()
 
     assert task["created_at"] == "2026-01-02T03:04:05.000000Z"
     assert task["updated_at"] == "2026-01-02T03:04:05.100000Z"

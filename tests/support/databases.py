@@ -4,6 +4,7 @@ A test that asks for `database_url` (or anything built on it) runs once on each 
 `database("any")` run on SQLite alone, and those marked `database("bare")` on no kind that has its tables already.
 """
 
+import shutil
 import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import closing
@@ -15,6 +16,7 @@ import psycopg2
 import pytest
 
 from database.postgres import DIALECT
+from tests.support.dumps import LAYOUTS, bring_up_to_date, dump, restore_sqlite
 from tests.support.given import OPTION, Given
 from tests.support.partitions import partitioned
 from tests.support.processes import missing
@@ -23,15 +25,20 @@ from tests.support.rows import Rows, RowsOf, database_name
 from tests.support.servers import PgBouncer, Postgres
 
 DATABASES = ("sqlite", "postgresql", "pgbouncer", "partitioned")
+# Made by the oldest version, and brought up to date: for the tests of the contract, which are in this folder.
+MIGRATED = ("migrated-sqlite", "migrated")
+CONTRACT = "api"
 # Kinds whose tables are there before the app starts.
-MADE_BEFORE = ("partitioned",)
+MADE_BEFORE = ("partitioned", *MIGRATED)
 
 GIVEN = pytest.StashKey[Given]()
 LEFT_OUT = pytest.StashKey[tuple[int, int]]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--database", choices=DATABASES, help="run the tests that need a database on this one only")
+    parser.addoption(
+        "--database", choices=[*DATABASES, *MIGRATED], help="run the tests that need a database on this one only"
+    )
     parser.addoption(
         OPTION, metavar="URL", help="run the tests that need no more than a database on this one, which has no tables"
     )
@@ -64,9 +71,11 @@ def kinds_for(metafunc: pytest.Metafunc) -> Sequence[str]:
     marker = metafunc.definition.get_closest_marker("database")
     of = marker.args[0] if marker else "every"
     if chosen := metafunc.config.getoption("--database"):
-        kinds = [str(chosen)]
+        kinds: Sequence[str] = [str(chosen)]
+    elif of == "any" or metafunc.config.getoption("--quick"):
+        kinds = ["sqlite"]
     else:
-        kinds = ["sqlite"] if of == "any" or metafunc.config.getoption("--quick") else list(DATABASES)
+        kinds = [*DATABASES, *(MIGRATED if metafunc.definition.path.parent.name == CONTRACT else ())]
     return [kind for kind in kinds if of != "bare" or kind not in MADE_BEFORE]
 
 
@@ -149,6 +158,44 @@ def partitioned_url(postgres: Postgres, partitioned_template: str) -> Iterator[s
 
 
 @pytest.fixture(scope="session")
+def migrated_template(postgres: Postgres) -> str:
+    """The name of a database to be copied.
+
+    Its rows are deleted after the migration, because many tests compare whole tables; the counter of ids goes on.
+    """
+    name = postgres.create_database()
+    postgres.execute(name, dump(LAYOUTS[0], "postgresql"))
+    bring_up_to_date(postgres.url(name))
+    postgres.execute(name, "DELETE FROM users")
+    return name
+
+
+@pytest.fixture
+def migrated_url(postgres: Postgres, migrated_template: str) -> Iterator[str]:
+    """A database on PostgreSQL from the oldest version."""
+    name = postgres.create_database(migrated_template)
+    yield postgres.url(name)
+    postgres.drop_database(name)
+
+
+@pytest.fixture(scope="session")
+def migrated_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """As `migrated_template`."""
+    path = tmp_path_factory.mktemp("migrated") / "todo.db"
+    restore_sqlite(path, LAYOUTS[0])
+    bring_up_to_date(f"sqlite:///{path}")
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.executescript("PRAGMA foreign_keys = ON; DELETE FROM users")
+    return path
+
+
+@pytest.fixture
+def migrated_sqlite_url(tmp_path: Path, migrated_file: Path) -> str:
+    """A copy of a file of the oldest version."""
+    return f"sqlite:///{shutil.copy(migrated_file, tmp_path)}"
+
+
+@pytest.fixture(scope="session")
 def given_database(pytestconfig: pytest.Config) -> Iterator[Given]:
     given = pytestconfig.stash[GIVEN]
     yield given
@@ -172,6 +219,8 @@ URL_OF = {
     "postgresql": "postgres_url",
     "pgbouncer": "pgbouncer_url",
     "partitioned": "partitioned_url",
+    "migrated": "migrated_url",
+    "migrated-sqlite": "migrated_sqlite_url",
     "given": "given_url",
 }
 
