@@ -39,15 +39,18 @@ OTHERS = [Path(__file__).parent / name for name in (".venv", "bench", "docs", "e
 def serve(*, reload: bool = False) -> None:
     """Serve at PORT with WEB_CONCURRENCY workers; at the address in UVICORN_HOST, or at all of them.
 
-    With `reload` it is one worker, restarted when the source changes. Uvicorn reads FORWARDED_ALLOW_IPS. Exits with a
-    status other than 0 when the start fails.
+    With `reload` it is one worker, restarted when the source changes. Exits with a status other than 0 when the start
+    fails.
     """
     settings = settings_or_exit()
+    # The last two because uvicorn would read them from the environment itself, where it takes "" for a value.
     options = {
         **OPTIONS,
         "host": settings.host,
         "port": settings.port,
         "log_level": settings.log_level.lower(),
+        "forwarded_allow_ips": settings.trusted_proxies,
+        "workers": 1 if reload else settings.workers,
     }
     if settings.log_format == JSON:
         # Uvicorn's own is for text.
@@ -59,7 +62,7 @@ def serve(*, reload: bool = False) -> None:
         elif settings.workers == 1:
             uvicorn.run("main:app", **options)
         else:
-            _serve_with_workers(uvicorn.Config("main:app", workers=settings.workers, **options))
+            _serve_with_workers(uvicorn.Config("main:app", **options))
 
 
 def _serve_with_workers(config: uvicorn.Config) -> None:

@@ -17,6 +17,7 @@ DEFAULT_DATABASE_URL = "sqlite:///./todo.db"
 DEFAULT_POOL_SIZE = 8
 DEFAULT_HOST = "0.0.0.0"  # noqa: S104
 DEFAULT_PORT = 8000
+DEFAULT_PROXIES = "127.0.0.1,::1"
 
 # RFC 7518, section 3.2: a key for HS256 is at least as long as the hash.
 MINIMUM_SECRET_BYTES = 32
@@ -62,6 +63,7 @@ class Settings:
     host: str = DEFAULT_HOST
     port: int = DEFAULT_PORT
     workers: int = 1
+    trusted_proxies: str = DEFAULT_PROXIES
     log_format: str = "text"
     metrics_port: int | None = None
 
@@ -106,6 +108,7 @@ class Settings:
             host=os.getenv("UVICORN_HOST") or DEFAULT_HOST,
             port=_integer("PORT", DEFAULT_PORT),
             workers=_integer("WEB_CONCURRENCY", 1),
+            trusted_proxies=os.getenv("FORWARDED_ALLOW_IPS") or DEFAULT_PROXIES,
             log_format=(os.getenv("LOG_FORMAT") or "text").lower(),
             metrics_port=_integer("METRICS_PORT", 0) if os.getenv("METRICS_PORT") else None,
         )

@@ -7,8 +7,10 @@ from database.errors import DatabaseError, message_of
 from migrations.locks import engine_of, exclusively
 
 HAS_CITUS = "SELECT EXISTS (SELECT FROM pg_extension WHERE extname = 'citus')"
-# "n" is a reference table, and also a table of which an earlier attempt was broken off; "h" is distributed.
-METHOD = "SELECT partmethod::text FROM pg_dist_partition WHERE logicalrelid = '{}'::regclass"
+# Whether it is a reference table, and distributed by hash. An attempt that is broken off leaves a table in the metadata
+# that is neither; it can be repeated.
+HAS_USERS = "SELECT EXISTS (SELECT FROM pg_dist_partition WHERE logicalrelid = 'users'::regclass AND repmodel = 't')"
+HAS_TASKS = "SELECT EXISTS (SELECT FROM pg_dist_partition WHERE logicalrelid = 'tasks'::regclass AND partmethod = 'h')"
 
 
 def distribute(url: URL) -> None:
@@ -31,9 +33,8 @@ def distribute(url: URL) -> None:
 def _distribute(connection: Connection) -> None:
     if not connection.scalar(text(HAS_CITUS)):
         raise DatabaseError("this database has no extension citus; create it on every node first")
-    if connection.scalar(text(METHOD.format("users"))) is None:
-        # Statements that arrive together are one transaction.
-        off = "SET LOCAL citus.enable_local_reference_table_foreign_keys TO off"
-        connection.execute(text(f"{off}; SELECT create_reference_table('users')"))
-    if connection.scalar(text(METHOD.format("tasks"))) != "h":
+    if not connection.scalar(text(HAS_USERS)):
+        # The foreign key of `tasks` goes on being checked: `tasks` becomes a local table of Citus meanwhile.
+        connection.execute(text("SELECT create_reference_table('users')"))
+    if not connection.scalar(text(HAS_TASKS)):
         connection.execute(text("SELECT create_distributed_table_concurrently('tasks', 'user_id')"))

@@ -45,6 +45,7 @@ def test_the_app_is_made_when_it_is_asked_for(monkeypatch: pytest.MonkeyPatch) -
 BAD_STARTS = {
     "no-secret": ({"BETTER_AUTH_SECRET": ""}, NOT_SET),
     "placeholder": ({"BETTER_AUTH_SECRET": "change-me-" * 4}, GUESSABLE),
+    "workers": ({"WEB_CONCURRENCY": "abc"}, "WEB_CONCURRENCY is 'abc'; it must be a whole number."),
     "unreadable-url": ({"DATABASE_URL": "postgresql://ada:sesame@h:x/db"}, UNREADABLE),
     "bad-option": (
         {"DATABASE_URL": "postgresql://ada:sesame@h/db?sslmod=require"},

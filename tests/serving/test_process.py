@@ -25,7 +25,7 @@ from tests.support.waiting import until
 from web.process import end_with_parent
 
 ADA = bearer(token_of("ada"))
-# Whatever the host, port and workers.
+# Whatever the host, port, workers and proxies.
 SERVED = {
     "http": "web.http1:BoundedHttp",
     "ws": "none",
@@ -35,6 +35,10 @@ SERVED = {
     "timeout_worker_healthcheck": 30,
     "log_level": "info",
 }
+# Host, port and proxies.
+DEFAULTS = ("0.0.0.0", 8000, "127.0.0.1,::1")  # noqa: S104
+CHOSEN = {"UVICORN_HOST": HOST, "PORT": "8001", "WEB_CONCURRENCY": "1", "LOG_LEVEL": "INFO"}
+CHOSEN |= {"FORWARDED_ALLOW_IPS": "10.0.0.0/8"}
 
 
 @pytest.fixture
@@ -100,16 +104,14 @@ def test_other_attributes_of_the_module_are_an_error() -> None:
 
 
 @pytest.mark.parametrize(
-    ("variables", "host", "port"),
-    [
-        ({}, "0.0.0.0", 8000),  # noqa: S104
-        ({"UVICORN_HOST": HOST, "PORT": "8001", "WEB_CONCURRENCY": "1", "LOG_LEVEL": "INFO"}, HOST, 8001),
-    ],
-    ids=["defaults", "set"],
+    ("variables", "listens"),
+    [({}, DEFAULTS), (dict.fromkeys(CHOSEN, ""), DEFAULTS), (CHOSEN, (HOST, 8001, "10.0.0.0/8"))],
+    ids=["defaults", "empty", "set"],
 )
 def test_one_worker_is_served_in_this_process(
-    main: ModuleType, monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], host: str, port: int
+    main: ModuleType, monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], listens: tuple[str, int, str]
 ) -> None:
+    """And uvicorn reads nothing from the environment itself."""
     calls: list[Any] = []
     monkeypatch.setattr(uvicorn, "run", lambda *target, **options: calls.append((target, options)))
     for name, value in variables.items():
@@ -117,7 +119,9 @@ def test_one_worker_is_served_in_this_process(
 
     main.serve()
 
-    assert calls == [(("main:app",), {**SERVED, "host": host, "port": port, "log_level": "info"})]
+    host, port, proxies = listens
+    given = {"host": host, "port": port, "forwarded_allow_ips": proxies, "workers": 1}
+    assert calls == [(("main:app",), {**SERVED, **given})]
 
 
 def test_uvicorns_own_form_of_the_log_is_for_text(main: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -153,7 +157,7 @@ def test_folders_outside_the_app_are_excluded_from_reloading(main: ModuleType, m
     main.serve(reload=True)
 
     ((target, options),) = calls
-    assert (target, options["reload"], "workers" in options) == (("main:app",), True, False)
+    assert (target, options["reload"], options["workers"]) == (("main:app",), True, 1)
     assert {Path(folder).name for folder in options["reload_excludes"]} >= {".venv", "tests", "examples"}
     assert all(Path(folder).is_absolute() for folder in options["reload_excludes"])
 

@@ -56,6 +56,13 @@ def test_the_procfile_serves_and_ends_with_0(url: str, workers: str) -> None:
         assert process.terminate() == 0
 
 
+def test_empty_variables_count_as_unset(url: str) -> None:
+    """Uvicorn would end with a traceback, or believe no proxy."""
+    with backend(url, WEB_CONCURRENCY="", FORWARDED_ALLOW_IPS="") as (process, api):
+        assert httpx2.get(f"{api}/api/tasks", headers=ADA).json() == []
+        assert process.terminate() == 0
+
+
 @by_workers
 def test_a_server_that_is_asked_to_stop_again_and_again_ends_with_0(url: str, workers: str) -> None:
     with backend(url, WEB_CONCURRENCY=workers) as (process, _):

@@ -13,6 +13,7 @@ from tests.support.tokens import SECRET
 
 VARIABLES = ["BETTER_AUTH_SECRET", "BETTER_AUTH_URL", "CORS_ORIGINS", "JWT_ISSUER", "JWT_AUDIENCE", "JWKS_URL"]
 VARIABLES += ["DATABASE_URL", "DATABASE_POOL_SIZE", "LOG_LEVEL", "PORT", "WEB_CONCURRENCY"]
+VARIABLES += ["FORWARDED_ALLOW_IPS"]
 VARIABLES += ["LOG_FORMAT", "METRICS_PORT"]
 
 
@@ -179,7 +180,7 @@ def test_everything_but_the_secret_has_a_default(variables: dict[str, str]) -> N
     assert settings.keys_url == "http://localhost:3000/api/auth/jwks"
     assert str(settings.database) == "sqlite+pysqlite:///./todo.db"
     assert (settings.pool_size, settings.log_level) == (8, "INFO")
-    assert (settings.port, settings.workers) == (8000, 1)
+    assert (settings.port, settings.workers, settings.trusted_proxies) == (8000, 1, "127.0.0.1,::1")
     assert (settings.log_format, settings.metrics_port) == ("text", None)
 
 
@@ -196,6 +197,7 @@ def test_every_variable_is_read() -> None:
         LOG_LEVEL="debug",
         PORT="65535",
         WEB_CONCURRENCY="1000",
+        FORWARDED_ALLOW_IPS="10.0.0.0/8",
         LOG_FORMAT="JSON",
         METRICS_PORT="9100",
     )
@@ -212,6 +214,7 @@ def test_every_variable_is_read() -> None:
         log_level="DEBUG",
         port=65535,
         workers=1000,
+        trusted_proxies="10.0.0.0/8",
         log_format="json",
         metrics_port=9100,
     )

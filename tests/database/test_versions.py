@@ -1,0 +1,273 @@
+"""The versions of the tables: older ones are brought up to date, and newer ones used or refused."""
+
+import asyncio
+import os
+import shutil
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import psycopg2
+import pytest
+from alembic import command
+from alembic.config import Config
+from alembic.script import ScriptDirectory
+from starlette.testclient import TestClient
+
+import release
+from app import create_app
+from database import NotPrepared
+from migrations import HEAD, VERSION_TABLE, locks
+from settings import Settings
+from tests.conftest import Rows, RowsOf
+from tests.database.conftest import Connect, Run
+from tests.support.backend import ROOT
+from tests.support.tokens import SECRET, bearer, token_of
+from tests.support.waiting import until
+
+ADA = bearer(token_of("ada"))
+FORMER_KEY = "ALTER TABLE tasks DROP CONSTRAINT tasks_pkey, ADD CONSTRAINT tasks_pkey PRIMARY KEY (id)"
+KEY = (
+    "SELECT pg_get_constraintdef(oid), conname FROM pg_constraint WHERE conrelid = 'tasks'::regclass AND contype = 'p'"
+)
+ALEMBIC = Config(toml_file=str(ROOT / "pyproject.toml"))
+
+Environment = dict[str, str]
+
+
+@pytest.fixture
+def environment(monkeypatch: pytest.MonkeyPatch, database_url: str) -> Environment:
+    """What a release reads, here and in other processes."""
+    variables = {"BETTER_AUTH_SECRET": SECRET, "DATABASE_URL": database_url}
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    return {"PATH": os.environ["PATH"], **variables}
+
+
+@pytest.fixture
+def from_before_versions(environment: Environment, rows: Rows) -> str:
+    """A database as it was before the tables had versions, with a task."""
+    release.main()
+    database_url = environment["DATABASE_URL"]
+    rows(f"DROP TABLE {VERSION_TABLE}")
+    if "sqlite" not in database_url:
+        rows(FORMER_KEY)
+    rows("INSERT INTO users (id) VALUES ('ada')")
+    moment = "'2026-01-02 03:04:05.678901'"
+    rows(f"INSERT INTO tasks (user_id, title, created_at, updated_at) VALUES ('ada', 'Old', {moment}, {moment})")
+    return database_url
+
+
+@pytest.fixture
+def one_version_later(tmp_path: Path) -> Path:
+    """This source with another column, as CONTRIBUTING.md says how to add one."""
+    source = tmp_path / "later"
+    shutil.copytree(ROOT, source, ignore=shutil.ignore_patterns(".*", "tests", "bench", "docs", "examples", "scripts"))
+    column = "    due_date: date | None = None\n"
+    change(source / "tables.py", column, f"{column}    note: str | None = Field(default=None, sa_type=Text)\n")
+    change(source / "migrations/__init__.py", f'HEAD = "{HEAD}"', f'HEAD = "{int(HEAD) + 1}"')
+    (source / "migrations/versions/3_notes.py").write_text(
+        "import sqlalchemy as sa\nfrom alembic import op\n"
+        f'revision = "{int(HEAD) + 1}"\ndown_revision = "{HEAD}"\n'
+        'def upgrade() -> None:\n    op.add_column("tasks", sa.Column("note", sa.Text))\n'
+    )
+    return source
+
+
+def change(file: Path, old: str, new: str) -> None:
+    text = file.read_text()
+    assert old in text
+    file.write_text(text.replace(old, new))
+
+
+def test_the_newest_revision_is_the_version_of_this_code() -> None:
+    assert ScriptDirectory.from_config(ALEMBIC).get_current_head() == HEAD
+
+
+@pytest.mark.filterwarnings("ignore:Skipped unsupported reflection of expression-based index")
+@pytest.mark.filterwarnings("ignore:autogenerate skipping metadata-specified expression-based index")
+@pytest.mark.usefixtures("environment")
+def test_the_model_is_what_the_revisions_make(rows: Rows) -> None:
+    """`alembic check` finds no difference, after all revisions one by one and after the creation from the model."""
+    command.upgrade(ALEMBIC, "head")
+    command.check(ALEMBIC)
+    by_revisions = rows(f"SELECT version_num FROM {VERSION_TABLE}")
+
+    for table in ("tasks", "users", VERSION_TABLE):
+        rows(f"DROP TABLE {table}")
+    release.main()
+    command.check(ALEMBIC)
+
+    assert by_revisions == rows(f"SELECT version_num FROM {VERSION_TABLE}") == [(HEAD,)]
+
+
+def test_tables_from_before_versions_are_adopted_at_start(from_before_versions: str, rows: Rows) -> None:
+    with TestClient(create_app(Settings(secret=SECRET, database_url=from_before_versions)), headers=ADA) as ada:
+        task = ada.get("/api/tasks").json()[0]
+        created = ada.post("/api/tasks", json={"title": "New"}).json()
+
+    assert (task["title"], task["created_at"]) == ("Old", "2026-01-02T03:04:05.678901Z")
+    assert created["id"] > task["id"]
+    assert rows(f"SELECT version_num FROM {VERSION_TABLE}") == [(HEAD,)]
+    if "sqlite" not in from_before_versions:
+        assert rows(KEY) == [("PRIMARY KEY (user_id, id)", "tasks_pkey")]
+
+
+@pytest.mark.parametrize(
+    "obstacle",
+    [
+        "CREATE TABLE steps (task_id bigint REFERENCES tasks)",
+        "ALTER TABLE tasks ALTER COLUMN user_id DROP NOT NULL",
+        "ALTER TABLE tasks ALTER COLUMN id DROP IDENTITY, ALTER COLUMN id SET DEFAULT 7",
+    ],
+    ids=["referenced", "owner-may-be-null", "id-of-another-kind"],
+)
+def test_a_key_that_somebody_may_rely_on_stays(
+    postgres_url: str, monkeypatch: pytest.MonkeyPatch, rows_of: RowsOf, obstacle: str
+) -> None:
+    monkeypatch.setenv("BETTER_AUTH_SECRET", SECRET)
+    monkeypatch.setenv("DATABASE_URL", postgres_url)
+    release.main()
+    for statement in (f"DROP TABLE {VERSION_TABLE}", FORMER_KEY, obstacle):
+        rows_of(postgres_url, statement)
+
+    release.main()
+
+    assert rows_of(postgres_url, KEY) == [("PRIMARY KEY (id)", "tasks_pkey")]
+    assert rows_of(postgres_url, f"SELECT version_num FROM {VERSION_TABLE}") == [(HEAD,)]
+
+
+@pytest.mark.parametrize(
+    ("version", "refused"),
+    [
+        (HEAD, None),
+        (f"{HEAD}.1", None),
+        (str(int(HEAD) + 1), None),
+        (f"{int(HEAD) + 1}.4", None),
+        (str(int(HEAD) + 2), True),
+        ("9d2f", True),
+    ],
+)
+def test_tables_may_be_one_release_ahead_of_the_code(
+    environment: Environment, run: Run, connect: Connect, rows: Rows, version: str, refused: bool | None
+) -> None:
+    release.main()
+    rows(f"UPDATE {VERSION_TABLE} SET version_num = '{version}'")
+    database = connect(environment["DATABASE_URL"])
+
+    if refused:
+        with pytest.raises(NotPrepared) as error:
+            run(database.ready())
+        assert str(error.value) == (
+            f"the tables are of version {version}, and this code knows version {HEAD}; deploy the newer code"
+        )
+    else:
+        run(database.ready())
+        newer = f"The tables are of version {version}, which is newer than this code; update it soon."
+        assert list(database.layout.remarks()) == [newer] * (version != HEAD)
+
+
+def test_tables_one_release_ahead_that_do_not_fit_are_refused(
+    environment: Environment, run: Run, connect: Connect, rows: Rows
+) -> None:
+    release.main()
+    rows(f"UPDATE {VERSION_TABLE} SET version_num = '{int(HEAD) + 1}'")
+    rows("ALTER TABLE tasks RENAME COLUMN description TO details")
+
+    with pytest.raises(NotPrepared, match=r"^the table tasks has no column description; deploy the newer code$"):
+        run(connect(environment["DATABASE_URL"]).ready())
+
+
+def test_a_column_is_added_while_the_previous_version_serves(
+    one_version_later: Path, from_before_versions: str, environment: Environment, rows: Rows
+) -> None:
+    """Two versions at once, and the column arrives although one version was left out."""
+    settings = Settings(secret=SECRET, database_url=from_before_versions)
+    with TestClient(create_app(settings), headers=ADA) as ada:
+        ended = subprocess.run(
+            [sys.executable, "-m", "release"], cwd=one_version_later, env=environment, capture_output=True, text=True
+        )
+        created = ada.post("/api/tasks", json={"title": "New"})
+    with TestClient(create_app(settings), headers=ADA) as ada:
+        titles = [task["title"] for task in ada.get("/api/tasks").json()]
+        ready = ada.get("/ready").status_code
+
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert (created.status_code, ready, titles) == (201, 200, ["New", "Old"])
+    assert rows("SELECT title, note FROM tasks ORDER BY id") == [("Old", None), ("New", None)]
+    assert rows(f"SELECT version_num FROM {VERSION_TABLE}") == [(str(int(HEAD) + 1),)]
+
+
+def test_a_process_that_is_up_to_date_imports_no_alembic(environment: Environment) -> None:
+    release.main()
+    check = (
+        "import sys; from starlette.testclient import TestClient; import app\n"
+        "with TestClient(app.app) as client: print(client.get('/ready').status_code, 'alembic' in sys.modules)"
+    )
+    ended = subprocess.run([sys.executable, "-c", check], cwd=ROOT, env=environment, capture_output=True, text=True)
+
+    assert ended.stdout == "200 False\n"
+
+
+@pytest.fixture
+def other(postgres_url: str) -> Iterator[psycopg2.extensions.connection]:
+    with closing(psycopg2.connect(postgres_url)) as connection:
+        yield connection
+
+
+def test_a_table_in_use_is_changed_as_soon_as_it_is_free(
+    postgres_url: str,
+    other: psycopg2.extensions.connection,
+    monkeypatch: pytest.MonkeyPatch,
+    rows_of: RowsOf,
+) -> None:
+    """A transaction that has read from it holds up the change, which lets all others pass."""
+    monkeypatch.setenv("BETTER_AUTH_SECRET", SECRET)
+    monkeypatch.setenv("DATABASE_URL", postgres_url)
+    monkeypatch.setattr(locks, "TABLE_PAUSE", 0.2)
+    release.main()
+    for statement in (f"DROP TABLE {VERSION_TABLE}", FORMER_KEY):
+        rows_of(postgres_url, statement)
+    with other.cursor() as cursor:
+        cursor.execute("SELECT count(*) FROM tasks")
+    waiting = "SELECT pid FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query ~ '^ALTER TABLE tasks'"
+
+    upgrade = threading.Thread(target=release.main)
+    upgrade.start()
+    asyncio.run(until(lambda: bool(rows_of(postgres_url, waiting))))
+    counted = rows_of(postgres_url, "SET lock_timeout = '10s'; SELECT count(*) FROM tasks")
+    before = rows_of(postgres_url, KEY)
+    other.rollback()
+    upgrade.join(60)
+
+    assert (counted, before) == ([(0,)], [("PRIMARY KEY (id)", "tasks_pkey")])
+    assert rows_of(postgres_url, KEY) == [("PRIMARY KEY (user_id, id)", "tasks_pkey")]
+
+
+def test_a_table_that_is_never_free_is_a_sentence(
+    postgres_url: str,
+    other: psycopg2.extensions.connection,
+    monkeypatch: pytest.MonkeyPatch,
+    rows_of: RowsOf,
+) -> None:
+    monkeypatch.setenv("BETTER_AUTH_SECRET", SECRET)
+    monkeypatch.setenv("DATABASE_URL", postgres_url)
+    monkeypatch.setattr(locks, "TABLE_PAUSE", 0.0)
+    monkeypatch.setattr(locks, "ATTEMPTS", 2)
+    release.main()
+    for statement in (f"DROP TABLE {VERSION_TABLE}", FORMER_KEY):
+        rows_of(postgres_url, statement)
+    with other.cursor() as cursor:
+        cursor.execute("SELECT count(*) FROM tasks")
+
+    with pytest.raises(SystemExit) as exit_:
+        release.main()
+
+    assert str(exit_.value) == (
+        "Cannot prepare the database: the tables cannot be brought up to date: "
+        "canceling statement due to lock timeout (55P03)"
+    )
+    assert rows_of(postgres_url, KEY) == [("PRIMARY KEY (id)", "tasks_pkey")]
