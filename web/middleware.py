@@ -16,7 +16,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from database.errors import DatabaseUnavailable
 from web.errors import error_response
-from web.log import REQUEST, cut, printable, trace_id
+from web.log import REQUEST, RequestLine, printable, trace_id
 from web.metrics import OTHER, Metrics
 
 access = logging.getLogger("todo.access")
@@ -94,17 +94,8 @@ class RequestLog:
         level = logging.DEBUG if path in PROBES else logging.INFO
         if not access.isEnabledFor(level):
             return
-        method, milliseconds = scope["method"], seconds * 1000
         user = scope["user"].id if "user" in scope else None
-
-        def fields() -> dict[str, Any]:
-            line = {"method": cut(method), "path": cut(path), "route": route, "status": status}
-            return {**line, "ms": round(milliseconds, 1), "user": user}
-
-        text = "%s %s %d %.1fms request_id=%s user=%s"
-        shown = "-" if user is None else printable(user)
-        arguments = (printable(method), printable(path), status, milliseconds, scope["request_id"], shown)
-        access.log(level, text, *arguments, extra={"fields": fields})
+        access.log(level, RequestLine(scope["request_id"], scope["method"], path, route, status, seconds * 1000, user))
 
 
 def _ids(headers: list[tuple[bytes, bytes]]) -> dict[str, str]:

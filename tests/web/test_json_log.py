@@ -1,5 +1,6 @@
 """LOG_FORMAT=json: every line on standard error is one JSON object, whoever writes it and whatever it holds."""
 
+import asyncio
 import io
 import json
 import logging
@@ -10,6 +11,7 @@ from collections.abc import Callable
 from typing import Any
 from urllib.parse import quote
 
+import httpx2
 import pytest
 from starlette.applications import Starlette
 from starlette.testclient import TestClient
@@ -155,10 +157,16 @@ def test_each_line_of_a_request_has_its_ids(begin: Begin, app: Starlette) -> Non
     assert [line for line in ours if not line.items() >= ids.items()] == []
 
 
-def test_what_is_logged_after_a_request_has_no_ids_of_it(begin: Begin, client: TestClient) -> None:
+def test_what_is_logged_after_a_request_has_no_ids_of_it(begin: Begin, app: Starlette) -> None:
+    """Even where the context of the request goes on, as in a timer that it has set."""
     written = begin("json")
-    client.get("/docs")
-    logging.getLogger("todo").info("later")
+
+    async def go_on() -> None:
+        async with httpx2.AsyncClient(transport=httpx2.ASGITransport(app), base_url="http://testserver") as client:
+            await client.get("/docs")
+        logging.getLogger("todo").info("later")
+
+    asyncio.run(go_on())
 
     assert objects(written)[-1] == {"level": "INFO", "logger": "todo", "message": "later"}
 
