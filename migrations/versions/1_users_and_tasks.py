@@ -17,7 +17,7 @@ def upgrade() -> None:
         sa.Column("id", sa.Text, primary_key=True),
         sa.Column("email", sa.Text, unique=True),
         sa.Column("name", sa.Text),
-        sa.Column("created_at", sa.TIMESTAMP(timezone=True), nullable=False, server_default=now),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False, server_default=now),
         if_not_exists=True,
     )
     op.create_table(
@@ -28,8 +28,8 @@ def upgrade() -> None:
         sa.Column("description", sa.Text),
         sa.Column("completed", sa.Boolean, nullable=False, server_default=sa.false()),
         sa.Column("due_date", sa.Date),
-        sa.Column("created_at", sa.TIMESTAMP(timezone=True), nullable=False),
-        sa.Column("updated_at", sa.TIMESTAMP(timezone=True), nullable=False),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("updated_at", sa.DateTime(timezone=True), nullable=False),
         sqlite_autoincrement=True,
         if_not_exists=True,
     )

@@ -14,7 +14,7 @@ def test_what_the_function_raises_is_raised(run: Run) -> None:
     def fail(reason: str) -> None:
         raise ValueError(reason)
 
-    with pytest.raises(ValueError, match="^no$"):
+    with pytest.raises(ValueError, match=r"^no$"):
         run(in_thread(fail, "no"))
 
 
