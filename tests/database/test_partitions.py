@@ -1,0 +1,169 @@
+"""With tasks in partitions by their owner, every statement of the store touches that person's partition alone."""
+
+import asyncio
+import datetime
+from collections.abc import Iterator, Mapping
+from contextlib import closing
+from itertools import chain, combinations, product
+from typing import Any
+
+import psycopg2
+import pytest
+from sqlalchemy import Executable
+
+import store
+from database import Caller, Database
+from database.postgres import DIALECT
+from database.statements import Statement
+from layout import prepare
+from paging import Position, Sort, Status
+from settings import Settings
+from tests.support.partitions import PARTITIONS
+from tests.support.servers import Postgres
+from tests.support.tokens import SECRET
+
+NOW = datetime.datetime(2026, 1, 2, 3, 4, 5, 6, datetime.UTC)
+DAY = datetime.date(2026, 1, 31)
+TASK: dict[str, Any] = {"title": "Write", "description": None, "completed": True, "due_date": DAY}
+STATUSES: list[Status] = ["all", "pending", "completed"]
+# By order, the keys of positions in it.
+POSITIONS: dict[Sort, list[Any]] = {"created": [NOW], "title": ["Write"], "due_date": [DAY, None]}
+PEOPLE = 200
+PERSON = "7"
+
+Sent = tuple[Executable, Mapping[str, Any]]
+
+
+class Recording(Caller):
+    """Keeps what the store would have run, and answers with no row."""
+
+    def __init__(self, database: Database) -> None:
+        super().__init__(database, PERSON)
+        self.sent: list[Sent] = []
+
+    async def execute(self, statement: Executable, values: Mapping[str, Any] | None = None) -> Any:
+        self.sent.append((statement, values or {}))
+        return ()
+
+
+def some_of(names: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """Every choice of these columns, but for none of them."""
+    chosen = chain.from_iterable(combinations(names, count) for count in range(1, len(names) + 1))
+    return ({name: names[name] for name in each} for each in chosen)
+
+
+async def call_everything(caller: Recording) -> None:
+    """Each function of the store on tasks, in each of its variants."""
+    for values in some_of(TASK):
+        # A new task always has these.
+        if {"title", "completed"} <= values.keys():
+            await store.create_task(caller, PERSON, values)
+        await store.update_task(caller, PERSON, 1, values)
+    await store.update_task(caller, PERSON, 1, {})
+    await store.get_task(caller, PERSON, 1)
+    await store.toggle_task(caller, PERSON, 1)
+    await store.delete_task(caller, PERSON, 1)
+    for status, (sort, keys) in product(STATUSES, POSITIONS.items()):
+        for after in (None, *(Position(key, 1) for key in keys)):
+            await store.list_tasks(caller, PERSON, status, sort, 20, after)
+
+
+def opened(url: str) -> Database:
+    return Database(Settings(secret=SECRET, database_url=url).database, pool_size=1, prepare=prepare)
+
+
+def everything() -> list[Sent]:
+    recording = Recording(opened("postgresql://127.0.0.1:9/nowhere"))
+    asyncio.run(call_everything(recording))
+    return recording.sent
+
+
+SENT = everything()
+
+
+def cases(*, inserts: bool) -> list[Any]:
+    """With ids of a number, the kind of statement and the names of the values."""
+    return [
+        pytest.param((statement, values), id="-".join([f"{number:02}", type(statement).__name__.lower(), *values]))
+        for number, (statement, values) in enumerate(SENT)
+        if statement.is_insert == inserts
+    ]
+
+
+@pytest.fixture(scope="module")
+def cursor(postgres: Postgres, partitioned_template: str) -> Iterator[Any]:
+    """A cursor in a database with 5 tasks of each of 200 people, without autocommit."""
+    name = postgres.create_database(partitioned_template)
+    postgres.execute(name, f"INSERT INTO users (id) SELECT n::text FROM generate_series(1, {PEOPLE}) n")
+    postgres.execute(
+        name,
+        "INSERT INTO tasks (user_id, title, completed, created_at, updated_at)"
+        f" SELECT (n % {PEOPLE} + 1)::text, 'Task ' || n, n % 7 = 0, now(), now() FROM generate_series(1, 1000) n",
+    )
+    postgres.execute(name, "ANALYZE")
+    with closing(psycopg2.connect(postgres.url(name))) as connection, connection.cursor() as cursor:
+        yield cursor
+    postgres.drop_database(name)
+
+
+@pytest.fixture
+def partition(cursor: Any) -> Iterator[str]:
+    """Where that person's tasks are; everybody's together are in all partitions. Nothing of the test stays."""
+    cursor.execute("SELECT count(DISTINCT tableoid) FROM tasks")
+    assert cursor.fetchall() == [(PARTITIONS,)]
+    cursor.execute("SELECT DISTINCT tableoid::regclass::text FROM tasks WHERE user_id = %s", [PERSON])
+    ((name,),) = cursor.fetchall()
+    # What was read above is not to be counted for the test.
+    cursor.execute("SELECT pg_stat_force_next_flush()")
+    cursor.connection.rollback()
+    yield name
+    cursor.connection.rollback()
+
+
+def run(cursor: Any, sent: Sent, how: str = "") -> list[tuple[Any, ...]]:
+    """As the app sends it: with its values written into the text."""
+    statement = Statement(sent[0], DIALECT)
+    cursor.execute(f"{how}{statement.sql}", statement.values(sent[1]))
+    rows: list[tuple[Any, ...]] = cursor.fetchall()
+    return rows
+
+
+def relations(plan: Any) -> set[str]:
+    """The names of all tables in a plan, which is nested lists and objects."""
+    if isinstance(plan, list):
+        return set().union(*map(relations, plan))
+    if isinstance(plan, dict):
+        return relations(list(plan.values())) | ({plan["Relation Name"]} if "Relation Name" in plan else set())
+    return set()
+
+
+@pytest.mark.parametrize("sent", cases(inserts=False))
+def test_a_statement_is_planned_for_one_partition(cursor: Any, partition: str, sent: Sent) -> None:
+    """An update or a delete names the whole table, too."""
+    ((plan,),) = run(cursor, sent, "EXPLAIN (FORMAT JSON) ")
+
+    assert relations(plan) - {"tasks"} == {partition}
+    assert "Subplans Removed" not in str(plan)
+
+
+@pytest.mark.parametrize("sent", cases(inserts=True))
+def test_a_new_task_touches_one_partition(cursor: Any, partition: str, sent: Sent) -> None:
+    (row,) = run(cursor, sent)
+
+    cursor.execute(
+        "SELECT relname, n_tup_ins FROM pg_stat_xact_user_tables"
+        " WHERE relname LIKE 'tasks%' AND n_tup_ins + seq_scan + idx_scan > 0"
+    )
+    assert cursor.fetchall() == [(partition, 1)]
+    cursor.execute("SELECT tableoid::regclass::text FROM tasks WHERE id = %s", [row[0]])
+    assert cursor.fetchall() == [(partition,)]
+
+
+def test_the_statements_above_are_all_that_touch_tasks() -> None:
+    """Those that are compiled at start are among them, but for those of users alone."""
+    known = {Statement(statement, DIALECT).sql for statement, _ in SENT}
+
+    compiled = {Statement(statement, DIALECT).sql for statement in store.STATEMENTS}
+
+    assert {sql for sql in compiled if "tasks" in sql} - known == set()
+    assert len(known) == 4 + 15 + 1 + 1 + 1 + 2 * (2 + 2 + 3)
