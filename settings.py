@@ -14,9 +14,8 @@ from sqlalchemy.exc import ArgumentError
 
 DEFAULT_FRONTEND_URL = "http://localhost:3000"
 DEFAULT_DATABASE_URL = "sqlite:///./todo.db"
-DEFAULT_POOL_SIZE = 8
+DEFAULT_POOL_SIZE, DEFAULT_PORT = 8, 8000
 DEFAULT_HOST = "0.0.0.0"  # noqa: S104
-DEFAULT_PORT = 8000
 DEFAULT_PROXIES = "127.0.0.1,::1"
 
 # RFC 7518, section 3.2: a key for HS256 is at least as long as the hash.
@@ -70,8 +69,7 @@ class Settings:
     def __post_init__(self) -> None:
         _check_secret(self.secret)
         _split_url("BETTER_AUTH_URL", self.frontend_url)
-        if self.jwks_url:
-            _split_url("JWKS_URL", self.jwks_url)
+        _split_url("JWKS_URL", self.keys_url)
         for name, value in (("JWT_ISSUER", self.jwt_issuer), ("JWT_AUDIENCE", self.jwt_audience)):
             if not QUOTABLE.fullmatch(value):
                 raise SettingsError(f"{name} is {value!r}; it must be ASCII, without quotes and backslashes.")

@@ -131,7 +131,9 @@ def test_uvicorns_own_form_of_the_log_is_for_text(main: ModuleType, monkeypatch:
 
     main.serve()
 
-    assert calls == [{**SERVED, "host": "0.0.0.0", "port": 8000, "log_config": None}]  # noqa: S104
+    host, port, proxies = DEFAULTS
+    given = {"host": host, "port": port, "forwarded_allow_ips": proxies, "workers": 1}
+    assert calls == [{**SERVED, **given, "log_config": None}]
 
 
 def test_the_metrics_are_served_while_the_server_runs(main: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
