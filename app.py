@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from functools import cache
 from typing import Any, TypeVar
 
@@ -26,9 +26,11 @@ from paging import Position, next_link
 from schemas import TaskComplete, TaskCreate, TaskQuery, TaskUpdate, task_json, tasks_json
 from settings import Settings, settings_or_exit
 from web.errors import HANDLERS, no_such_task, not_json, unauthenticated
+from web.log import configure_logging
+from web.metrics import Metrics
 from web.middleware import CORS, BodyLimit, RequestLog, Shield, TrailingSlash
 from web.pieces import is_one_piece, pieces
-from web.process import configure_logging, end_with_0, end_with_parent
+from web.process import end_with_0, end_with_parent
 from web.routing import Resource
 from web.users import EnsureUser, UserRows
 
@@ -130,6 +132,8 @@ SERVICE = [
 ]
 # By the prefix of their paths.
 SITE = {"/api": API, "": SERVICE}
+# The templates of their paths, for the log and the metrics.
+ROUTES = {resource.endpoint: prefix + resource.path_format for prefix, part in SITE.items() for resource in part}
 
 
 @cache
@@ -141,7 +145,9 @@ def create_app(settings: Settings) -> Starlette:
     """The whole app. The tables are created before its first query: at start, or later when no lifespan runs."""
     database = Database(settings.database, pool_size=settings.pool_size, prepare=prepare, statements=store.STATEMENTS)
     user_rows = UserRows()
-    backend = JWTBackend(TokenVerifier(settings, KeySet(settings.keys_url)))
+    keys = KeySet(settings.keys_url)
+    backend = JWTBackend(TokenVerifier(settings, keys))
+    metrics = Metrics(database, keys) if settings.metrics_port else None
     # Inside the exception handlers, so that what these raise is answered like anything else.
     api_middleware = [
         Middleware(BodyLimit),
@@ -153,7 +159,7 @@ def create_app(settings: Settings) -> Starlette:
     app = Starlette(
         routes=[api, *SERVICE],
         middleware=[
-            Middleware(RequestLog),
+            Middleware(RequestLog, routes=ROUTES, metrics=metrics),
             Middleware(CORS, allowed_origins=settings.allowed_origins),
             Middleware(Shield),
         ],
@@ -161,7 +167,7 @@ def create_app(settings: Settings) -> Starlette:
         lifespan=lifespan,
     )
     app.router.redirect_slashes = False
-    app.state.database, app.state.user_rows = database, user_rows
+    app.state.database, app.state.user_rows, app.state.metrics = database, user_rows, metrics
     return app
 
 
@@ -175,7 +181,8 @@ async def lifespan(app: Starlette) -> AsyncIterator[None]:
             logger.warning(remark)
     except DatabaseUnavailable as error:
         logger.warning("Started without the database; requests get a 503 until it can be reached: %s", error)
-    yield
+    with app.state.metrics.written() if app.state.metrics else nullcontext():
+        yield
     database.close()
 
 
@@ -218,7 +225,7 @@ def __getattr__(name: str) -> Any:
     if name != "app":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     settings = settings_or_exit()
-    configure_logging(settings.log_level)
+    configure_logging(settings.log_level, settings.log_format)
     end_with_0()
     globals()["app"] = create_app(settings)
     return globals()["app"]

@@ -5,7 +5,7 @@ import re
 import time
 from dataclasses import dataclass, field
 from hashlib import sha256
-from typing import Any, Literal
+from typing import Any
 
 import jwt
 from jwt.utils import base64url_decode, base64url_encode
@@ -21,10 +21,9 @@ LEEWAY = 30
 # In characters. A token may hold the profile's image; web servers commonly allow 16 KiB. The header is its first part.
 MAXIMUM_TOKEN = 16 * 1024
 MAXIMUM_HEADER = 1024
-MAXIMUM_SUBJECT = 255
+MAXIMUM_SUBJECT, MAXIMUM_NAME = 255, 1000
 # RFC 5321, section 4.5.3.1: 64 for the local part, 255 for the domain, and the @.
 MAXIMUM_EMAIL = 320
-MAXIMUM_NAME = 1000
 
 # RFC 7515, sections 2 and 3.1: base64url without padding. PyJWT would accept padding as well.
 COMPACT = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]*\.[A-Za-z0-9_-]*", re.ASCII)
@@ -57,11 +56,11 @@ class User(BaseUser):
 
 
 class Refused(AuthenticationError):
-    """Authentication failed. Carries the message for the caller and the error code of RFC 6750, section 3.1."""
+    """Authentication failed. Carries the message for the caller, and the reason in a word, for the metrics."""
 
-    def __init__(self, reason: str, code: Literal["invalid_request", "invalid_token"] = "invalid_token") -> None:
-        super().__init__(reason)
-        self.code = code
+    def __init__(self, message: str, reason: str) -> None:
+        super().__init__(message)
+        self.reason = reason
 
 
 class JWTBackend(AuthenticationBackend):
@@ -74,11 +73,11 @@ class JWTBackend(AuthenticationBackend):
         """Raises `Refused`, or `KeyServerUnavailable` when the token's key cannot be had."""
         headers = conn.headers.getlist("authorization")
         if not headers:
-            raise Refused("There is no token; write `Authorization: Bearer <token>`.", "invalid_request")
+            raise Refused("There is no token; write `Authorization: Bearer <token>`.", "missing")
         scheme, _, token = headers[0].partition(" ")
         token = token.strip(" ")
         if len(headers) > 1 or scheme.lower() != "bearer" or not token or " " in token:
-            raise Refused("The header cannot be read; write `Authorization: Bearer <token>`, once.", "invalid_request")
+            raise Refused("The header cannot be read; write `Authorization: Bearer <token>`, once.", "header")
         return AuthCredentials(["authenticated"]), await self.verifier.verify(token)
 
 
@@ -107,16 +106,15 @@ class TokenVerifier:
     async def verify(self, token: str) -> User:
         """Raises `Refused` with the reason, or `KeyServerUnavailable`."""
         if len(token) > MAXIMUM_TOKEN:
-            raise Refused(f"The token is longer than {MAXIMUM_TOKEN} characters.")
+            raise Refused(f"The token is longer than {MAXIMUM_TOKEN} characters.", "malformed")
         digest = sha256(token.encode()).digest()
         verified = self._verified.get(digest)
         if verified is not None and self._still_good(verified):
             return verified.user
         self._verified.pop(digest, None)
-        verified = await self._verify(token)
-        if len(self._verified) >= REMEMBERED_TOKENS:
+        verified = self._verified[digest] = await self._verify(token)
+        if len(self._verified) > REMEMBERED_TOKENS:
             del self._verified[next(iter(self._verified))]
-        self._verified[digest] = verified
         return verified.user
 
     def _still_good(self, verified: _Verified) -> bool:
@@ -132,7 +130,7 @@ class TokenVerifier:
             self._check_addressee(claims, must_name=False)
             return _Verified(_user(claims, ("sub", "user_id", "id")), claims["exp"], None)
         if algorithm not in ALGORITHMS:
-            raise Refused(f"The token's algorithm must be HS256 or one of {', '.join(ALGORITHMS)}.")
+            raise Refused(f"The token's algorithm must be HS256 or one of {', '.join(ALGORITHMS)}.", "algorithm")
         claims, version = await self._decode_with_key(token, algorithm, header.get("kid"))
         self._check_addressee(claims, must_name=True)
         return _Verified(_user(claims, ("sub",)), claims["exp"], version)
@@ -142,19 +140,19 @@ class TokenVerifier:
         version = self._keys.version
         key = await self._keys.find(kid) if kid else None
         if key is None:
-            raise Refused("The token names no key (kid) that the issuer publishes; sign in again.")
+            raise Refused("The token names no key (kid) that the issuer publishes; sign in again.", "key")
         if key.algorithm_name != algorithm:
-            raise Refused("The token's algorithm is not that of its key.")
+            raise Refused("The token's algorithm is not that of its key.", "algorithm")
         return _decode(token, key), version
 
     def _check_addressee(self, claims: dict[str, Any], *, must_name: bool) -> None:
         """Check issuer and audience, since the same keys may sign tokens for other services."""
-        if ("iss" in claims or must_name) and claims.get("iss") != self._issuer:
-            raise Refused(f"The token was issued by {_shown(claims.get('iss'))}, but {self._issuer} is expected.")
+        if ("iss" in claims or must_name) and (issuer := claims.get("iss")) != self._issuer:
+            raise Refused(f"The token was issued by {_shown(issuer)}, but {self._issuer} is expected.", "issuer")
         audience = claims.get("aud")
         audiences = audience if isinstance(audience, list) else [audience]
         if ("aud" in claims or must_name) and self._audience not in audiences:
-            raise Refused(f"The token is for {_shown(audience)}, but {self._audience} is expected.")
+            raise Refused(f"The token is for {_shown(audience)}, but {self._audience} is expected.", "audience")
 
 
 def _read_header(token: str) -> dict[str, Any]:
@@ -162,13 +160,13 @@ def _read_header(token: str) -> dict[str, Any]:
         if not COMPACT.fullmatch(token):
             raise ValueError("another serialisation")
         if token.index(".") > MAXIMUM_HEADER:
-            raise Refused(f"The token's header is longer than {MAXIMUM_HEADER} characters.")
+            raise Refused(f"The token's header is longer than {MAXIMUM_HEADER} characters.", "malformed")
         header = _read_object(token.partition(".")[0])
         # RFC 7515, section 4.1.11. PyJWT understands b64 (RFC 7797), and takes any value of it.
         if "crit" in header or "b64" in header or not isinstance(header.get("kid", ""), str):
             raise ValueError("an extension, or a kid that is not text")
     except (ValueError, RecursionError):
-        raise Refused("The token is not a JSON Web Token; send the one from /api/auth/token.") from None
+        raise Refused("The token is not a JSON Web Token; send the one from /api/auth/token.", "malformed") from None
     return header
 
 
@@ -202,20 +200,22 @@ def _decode(token: str, key: jwt.PyJWK) -> dict[str, Any]:
         )
         _read_object(token.split(".")[1])
     except jwt.ExpiredSignatureError:
-        raise Refused("The token has expired; get a new one.") from None
+        raise Refused("The token has expired; get a new one.", "expired") from None
     except jwt.ImmatureSignatureError:
-        raise Refused("The token is not valid yet; compare the clocks of the issuer and of this server.") from None
+        message = "The token is not valid yet; compare the clocks of the issuer and of this server."
+        raise Refused(message, "early") from None
     except jwt.MissingRequiredClaimError:
-        raise Refused("The token has no expiry (exp).") from None
+        raise Refused("The token has no expiry (exp).", "claim") from None
     except jwt.InvalidSignatureError:
-        raise Refused("The token's signature does not match; it was signed with another secret or key.") from None
+        message = "The token's signature does not match; it was signed with another secret or key."
+        raise Refused(message, "signature") from None
     # A claim of an unexpected type makes PyJWT raise exceptions other than its own.
     except (jwt.PyJWTError, ValueError, TypeError, OverflowError, RecursionError):
-        raise Refused("The token is malformed.") from None
+        raise Refused("The token is malformed.", "malformed") from None
     for name in ("exp", "iat", "nbf"):
         # RFC 7519, section 2: a NumericDate is a JSON number. PyJWT reads text and booleans too.
         if name in claims and type(claims[name]) not in (int, float):
-            raise Refused(f"The token's {name} must be a number.")
+            raise Refused(f"The token's {name} must be a number.", "claim")
     return claims
 
 
@@ -223,7 +223,7 @@ def _user(claims: dict[str, Any], subjects: tuple[str, ...]) -> User:
     """The user that the first claim present among `subjects` names."""
     subject = next((claims[name] for name in subjects if name in claims), None)
     if not isinstance(subject, str) or not subject.strip() or len(subject) > MAXIMUM_SUBJECT or not _storable(subject):
-        raise Refused(f"The token names no user: its subject (sub) must be 1 to {MAXIMUM_SUBJECT} characters.")
+        raise Refused(f"The token names no user: its subject (sub) must be 1 to {MAXIMUM_SUBJECT} characters.", "claim")
     # A negative integer may be too large for a float. An `iat` in the future was refused before.
     issued_at = float(max(claims["iat"], 0)) if "iat" in claims else None
     return User(subject, _profile(claims, "email", MAXIMUM_EMAIL), _profile(claims, "name", MAXIMUM_NAME), issued_at)
@@ -233,7 +233,7 @@ def _profile(claims: dict[str, Any], name: str, maximum: int) -> str | None:
     """An optional claim. Text that cannot be stored is dropped; another type than text is refused."""
     value = claims.get(name)
     if value is not None and not isinstance(value, str):
-        raise Refused(f"The token's {name} must be text.")
+        raise Refused(f"The token's {name} must be text.", "claim")
     return value if value and value.strip() and len(value) <= maximum and _storable(value) else None
 
 

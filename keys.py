@@ -62,6 +62,8 @@ class KeySet:
         self._failed = False
         self._task: asyncio.Task[bool] | None = None
         self.version = 0
+        # How many fetches ended in this way.
+        self.fetches = {"success": 0, "failure": 0}
 
     async def find(self, kid: str) -> PyJWK | None:
         """The key, or None when the key server does not list it.
@@ -115,8 +117,10 @@ class KeySet:
             text = "The key server %s gave no set of keys within %g seconds: %s(%.200s)"
             logger.warning(text, self._name, self._timeout, type(error).__name__, error)
             self._failed = True
+            self.fetches["failure"] += 1
             return False
         self._failed, self._fetched_at = False, begun_at
+        self.fetches["success"] += 1
         return True
 
     async def _download(self) -> bytes:

@@ -1,6 +1,7 @@
 """`python main.py [--reload]` serves the app; `uvicorn main:app` finds the same app as `uvicorn app:app`."""
 
 import sys
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -8,9 +9,14 @@ import uvicorn
 from uvicorn.config import STARTUP_FAILURE
 from uvicorn.supervisors import Multiprocess
 
-from app import app
-from settings import settings_or_exit
-from web.process import ignore_further_stops
+from web.log import JSON, begin_logging
+
+# Before the rest, whose import may fail.
+begin_logging()
+
+from app import app  # noqa: E402
+from settings import Settings, settings_or_exit  # noqa: E402
+from web.process import ignore_further_stops  # noqa: E402
 
 __all__ = ["app", "serve"]
 
@@ -46,18 +52,36 @@ def serve(*, reload: bool = False) -> None:
         "forwarded_allow_ips": settings.trusted_proxies,
         "workers": 1 if reload else settings.workers,
     }
-    if reload:
-        excludes = [str(folder) for folder in OTHERS if folder.is_dir()]
-        return uvicorn.run("main:app", reload=True, reload_excludes=excludes, **options)
-    if settings.workers == 1:
-        return uvicorn.run("main:app", **options)
-    # What `uvicorn.run` does for several workers, but that exits with 0 even when a worker could not start.
-    config = uvicorn.Config("main:app", **options)
+    if settings.log_format == JSON:
+        # Uvicorn's own is for text.
+        options["log_config"] = None
+    with _metrics(settings):
+        if reload:
+            excludes = [str(folder) for folder in OTHERS if folder.is_dir()]
+            uvicorn.run("main:app", reload=True, reload_excludes=excludes, **options)
+        elif settings.workers == 1:
+            uvicorn.run("main:app", **options)
+        else:
+            _serve_with_workers(uvicorn.Config("main:app", **options))
+
+
+def _serve_with_workers(config: uvicorn.Config) -> None:
+    """What `uvicorn.run` does for several workers, but that exits with 0 even when a worker could not start."""
     supervisor = Multiprocess(config, [config.bind_socket()])
     supervisor.run()
     ignore_further_stops()
     if any(process.exitcode == STARTUP_FAILURE for process in supervisor.processes):
         sys.exit(STARTUP_FAILURE)
+
+
+def _metrics(settings: Settings) -> AbstractContextManager[None]:
+    """The port of METRICS_PORT, for the workers that are started meanwhile."""
+    if settings.metrics_port is None:
+        return nullcontext()
+    # Imported only here, because prometheus-client is.
+    from web.exposition import serve_metrics
+
+    return serve_metrics(settings.host, settings.metrics_port)
 
 
 if __name__ == "__main__":

@@ -30,7 +30,7 @@ HOST = re.compile(r"[a-z0-9._-]+|[0-9a-f:.]+")
 # RFC 6750, section 3: the characters of an error_description.
 QUOTABLE = re.compile(r"[ !#-\[\]-~]*")
 
-LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
+CHOICES = {"log_level": ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"), "log_format": ("text", "json")}
 
 
 class SettingsError(ValueError):
@@ -57,6 +57,8 @@ class Settings:
     port: int = DEFAULT_PORT
     workers: int = 1
     trusted_proxies: str = DEFAULT_PROXIES
+    log_format: str = "text"
+    metrics_port: int | None = None
 
     def __post_init__(self) -> None:
         _check_secret(self.secret)
@@ -69,8 +71,12 @@ class Settings:
         _check_range("DATABASE_POOL_SIZE", self.pool_size, 100)
         _check_range("PORT", self.port, 65535)
         _check_range("WEB_CONCURRENCY", self.workers, 1000)
-        if self.log_level not in LOG_LEVELS:
-            raise SettingsError(f"LOG_LEVEL is {self.log_level!r}; it must be one of {', '.join(LOG_LEVELS)}.")
+        _check_range("METRICS_PORT", self.metrics_port, 65535)
+        if self.metrics_port == self.port:
+            raise SettingsError(f"METRICS_PORT is {self.port}, and so is PORT; give the metrics a port of their own.")
+        for name, known in CHOICES.items():
+            if (value := getattr(self, name)) not in known:
+                raise SettingsError(f"{name.upper()} is {value!r}; it must be one of {', '.join(known)}.")
         # Evaluated now, so that a bad value stops the start and not a request.
         database, _ = self.database, self.allowed_origins
         if self.workers > 1 and is_in_memory(database):
@@ -96,6 +102,8 @@ class Settings:
             port=_integer("PORT", DEFAULT_PORT),
             workers=_integer("WEB_CONCURRENCY", 1),
             trusted_proxies=os.getenv("FORWARDED_ALLOW_IPS") or DEFAULT_PROXIES,
+            log_format=(os.getenv("LOG_FORMAT") or "text").lower(),
+            metrics_port=_integer("METRICS_PORT", 0) if os.getenv("METRICS_PORT") else None,
         )
 
     @property
@@ -134,8 +142,8 @@ class Settings:
             raise SettingsError(str(error)) from None
 
 
-def _check_range(name: str, value: int, maximum: int) -> None:
-    if not 1 <= value <= maximum:
+def _check_range(name: str, value: int | None, maximum: int) -> None:
+    if value is not None and not 1 <= value <= maximum:
         raise SettingsError(f"{name} is {value}; it must be from 1 to {maximum}.")
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from bench.contestants import CONTESTANTS, Contestant
+from bench.costs import costs
 from bench.fairness import fairness
 from bench.growth import growth
 from bench.latency import latency
@@ -15,6 +16,8 @@ from bench.orders import orders
 from bench.picture import draw
 from bench.report import write_report
 from bench.results import note, save_results
+from bench.scaling_tables import write_page
+from bench.simulation import simulate
 from bench.start import start
 from bench.tables import TABLES
 from bench.throughput import Plan, cpu, sqlite, throughput
@@ -28,6 +31,8 @@ MODES: dict[str, Callable[[Plan], Any]] = {
     "start": start,
     "cpu": cpu,
     "sqlite": sqlite,
+    "costs": costs,
+    "simulate": simulate,
 }
 
 
@@ -40,10 +45,14 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--seconds", type=float, default=5, help="of each measurement (default 5)")
     parser.add_argument("--only", default="", metavar="NAMES", help="these contestants, separated by commas")
     parser.add_argument("--tasks", type=int, default=10_000_000, help="of growth's large table (default 10 million)")
+    parser.add_argument("--people", type=int, default=10_000_000, help="of the simulation (default 10 million)")
+    parser.add_argument("--seed", type=int, default=1, help="of the simulation (default 1)")
     given = parser.parse_args()
     unknown = set(given.modes) - {*MODES, "all", "report"}
-    if unknown or given.rounds < 1 or given.seconds <= 0 or given.tasks < 10_000:
-        parser.error(f"no such mode: {unknown.pop()}" if unknown else "--rounds, --seconds or --tasks is too small")
+    if unknown or given.rounds < 1 or given.seconds <= 0 or given.tasks < 10_000 or given.people < 1000:
+        parser.error(
+            f"no such mode: {unknown.pop()}" if unknown else "--rounds, --seconds, --tasks or --people is too small"
+        )
     return given
 
 
@@ -62,6 +71,8 @@ def run(mode: str, plan: Plan) -> None:
     results = save_results(mode, figures, {"rounds": plan.rounds, "seconds": plan.seconds})
     if mode == "throughput":
         draw(results[mode]["figures"])
+    if mode == "simulate":
+        write_page(results)
     print(f"\n## {mode.capitalize()}\n\n{TABLES[mode](results[mode]['figures'])}", flush=True)
 
 
@@ -70,7 +81,7 @@ def main() -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # by way of every `with`, which stops what it started
     modes = given.modes or ["throughput"]
     try:
-        plan = Plan(chosen(given.only), given.rounds, given.seconds, given.tasks)
+        plan = Plan(chosen(given.only), given.rounds, given.seconds, given.tasks, given.people, given.seed)
         for mode in MODES if "all" in modes else modes:
             if mode != "report":
                 run(mode, plan)

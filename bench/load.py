@@ -62,10 +62,10 @@ def measure(server: Server, requests: Path, connections: int, seconds: float) ->
     return Load(**figures, cpu=spent / max(1, figures["requests"]) * 10_000)
 
 
-def cpu_seconds(pid: int) -> float:
-    """User and system time of all its threads."""
+def cpu_seconds(pid: int, *, ended_children: bool = False) -> float:
+    """User and system time of all its threads, and of children that have ended if wanted."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / TICKS
+    return sum(map(int, fields[11 : 15 if ended_children else 13])) / TICKS
 
 
 def memory(pid: int, name: str = "VmRSS") -> float:

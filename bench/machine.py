@@ -4,6 +4,7 @@ import json
 import os
 import platform
 import re
+import shutil
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
@@ -25,14 +26,20 @@ def machine() -> dict[str, str]:
         "System": platform.platform(),
         "Python": platform.python_version(),
         "PostgreSQL": _last_word([str(POSTGRES_VERSIONS[18] / "postgres"), "--version"]),
-        "Node.js": _last_word(["node", "--version"]),
+        "Node.js": _last_word(["node", "--version"]) if shutil.which("node") else "not installed",
         "wrk": _first_line(["wrk", "--version"]),
     }
 
 
 def versions() -> dict[str, str]:
-    """The packages of each contestant, by its title."""
-    return {each.title: _python_versions(each) if each.in_python else _node_versions(each) for each in CONTESTANTS}
+    """The packages of each contestant that is installed, by its title."""
+    installed = [each for each in CONTESTANTS if _is_installed(each)]
+    return {each.title: _python_versions(each) if each.in_python else _node_versions(each) for each in installed}
+
+
+def _is_installed(contestant: Contestant) -> bool:
+    """Those in Python by their interpreter, those in Node.js by their packages."""
+    return Path(contestant.command[0] if contestant.in_python else contestant.folder / "node_modules").exists()
 
 
 def _python_versions(contestant: Contestant) -> str:

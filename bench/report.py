@@ -5,8 +5,9 @@ from typing import Any
 
 from bench.contestants import BENCH, ROOT
 from bench.goals import Goal, goals, goals_rows
+from bench.markdown import table
 from bench.results import load_results
-from bench.tables import TABLES, table
+from bench.tables import TABLES
 
 REPORT = BENCH / "RESULTS.md"
 BEGIN, END = "<!-- by hand: begin -->", "<!-- by hand: end -->"
@@ -45,7 +46,12 @@ def _parts(results: Mapping[str, Any], by_hand: str) -> Iterator[str]:
 def _effort(mode: str, section: Mapping[str, Any]) -> str:
     if mode == "start":
         return "medians of 5."
+    if mode == "simulate":
+        figures = section["figures"]
+        return f"{figures['people']:,} people, seed {figures['seed']}; docs/scaling.md says what is assumed."
     seconds = f"{section['seconds']:g} s a measurement"
+    if mode == "costs":
+        seconds = f"{seconds}, {section['cpu']}"
     return f"{seconds}." if mode == "latency" else f"medians of {section['rounds']} rounds, {seconds}."
 
 

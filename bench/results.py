@@ -13,6 +13,9 @@ from bench.machine import machine, versions
 
 RESULTS = BENCH / "results.json"
 
+# Measured or computed without peers, perhaps on another machine than the others: their sections name it.
+ALONE = ("costs", "simulate")
+
 Samples = Sequence[Mapping[str, Any]]
 
 
@@ -29,7 +32,11 @@ def load_results() -> dict[str, Any]:
 def save_results(mode: str, figures: Any, settings: Mapping[str, Any]) -> dict[str, Any]:
     """Replace the section of this mode; give all of them."""
     date = datetime.now(UTC).isoformat(timespec="seconds")
-    results = {**load_results(), "machine": machine(), "versions": versions()}
+    results, here = load_results(), machine()
+    if mode in ALONE:
+        settings = {**settings, "cpu": here["CPU"]}
+    else:
+        results |= {"machine": here, "versions": {**results.get("versions", {}), **versions()}}
     results[mode] = {"date": date, **settings, "figures": figures}
     RESULTS.write_text(json.dumps(results, indent=1) + "\n")
     return results

@@ -1,28 +1,15 @@
 """Figures as Markdown tables."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from bench.contestants import OURS, TITLES
+from bench.markdown import clients_of, section, short, table
 from bench.operations import OPERATIONS
 from bench.results import Samples, middle, names_in, ratio
+from bench.scaling_tables import costs_tables, simulate_tables
 
 Figures = Any
-
-
-def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """The first column is text, the others are figures."""
-    lines = [head, ["---", *["---:"] * (len(head) - 1)], *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
-
-
-def section(title: str, *parts: str) -> str:
-    return "\n".join([f"### {title}\n", *parts])
-
-
-def short(value: float) -> str:
-    """Three digits that count."""
-    return f"{value:,.0f}" if value >= 100 else f"{value:.1f}" if value >= 10 else f"{value:.2f}"
 
 
 def by_operation(names: Sequence[str], cell: Callable[[str, str], str]) -> str:
@@ -95,7 +82,7 @@ def _growing(figures: Figures, small: str, large: str) -> str:
     rows = []
     for row in figures["rows"]:
         cells = (f"{short(row['small'])}", f"{short(row['large'])}", f"{row['ratio']:.2f}")
-        rows.append([f"{row['request']}, {_clients(row['connections'])}", *cells])
+        rows.append([f"{row['request']}, {clients_of(row['connections'])}", *cells])
     depth = f"{figures['large']['depth']:,}"
     title = f"p50 in milliseconds at {small} and at {large} (deep: after {depth} tasks of one person)"
     return section(title, table(["", small, large, "ratio"], rows))
@@ -106,14 +93,10 @@ def _long_list(figures: Mapping[str, Any]) -> str:
     rows.append(["One list, seconds", f"{figures['seconds']:.2f}"])
     for connections, each in figures["others"].items():
         p99 = f"{each['without']:.2f} → {each['during']:.2f} ({each['ratio']:.2f})"
-        rows.append([f"Others' get, p99 in ms without → during, {_clients(int(connections))}", p99])
+        rows.append([f"Others' get, p99 in ms without → during, {clients_of(int(connections))}", p99])
     return section(
         f"A list of {figures['length']:,} tasks ({figures['bytes'] / 1e6:.1f} MB of JSON)", table(["", ""], rows)
     )
-
-
-def _clients(connections: int) -> str:
-    return f"{connections} connection{'s' if connections > 1 else ''}"
 
 
 MEMORY = {"before": "before", "at most": "peak", "growth": "growth"}
@@ -159,7 +142,7 @@ def fairness_tables(figures: Figures) -> str:
 
     rows = ([burst, *cells(burst)] for burst in dict.fromkeys(row["burst"] for row in figures))
     title = "Others' get, p50 in ms without → during a burst of 64 connections of one person (ratio)"
-    return section(title, table(["", *map(_clients, counts)], rows))
+    return section(title, table(["", *map(clients_of, counts)], rows))
 
 
 TABLES: dict[str, Callable[[Any], str]] = {
@@ -171,4 +154,6 @@ TABLES: dict[str, Callable[[Any], str]] = {
     "orders": orders_tables,
     "fairness": fairness_tables,
     "start": start_tables,
+    "costs": costs_tables,
+    "simulate": simulate_tables,
 }

@@ -23,6 +23,8 @@ class Plan:
     rounds: int
     seconds: float
     tasks: int
+    people: int = 10_000_000
+    seed: int = 1
 
 
 def throughput(plan: Plan) -> list[dict[str, Any]]:

@@ -10,6 +10,7 @@ from sqlalchemy import URL, Dialect, Executable
 from database.errors import Conflict, DatabaseError, DatabaseUnavailable, InvalidData, NotPrepared, TablesMissing
 from database.postgres import Postgres
 from database.preparation import Preparation
+from database.queue import Statistics
 from database.sqlite import Sqlite
 from database.statements import Rows, compile_once
 
@@ -39,6 +40,10 @@ class Engine(Protocol):
     @property
     def dialect(self) -> Dialect:
         """What its SQL is compiled for."""
+
+    @property
+    def statistics(self) -> Sequence[Statistics]:
+        """Of each of its queues and event loops."""
 
     async def execute(self, statement: Executable, values: Mapping[str, Any], person: str, deadline: float) -> Rows:
         """The rows of a statement in autocommit. `deadline` is the caller's, by the clock of the event loop."""
@@ -72,6 +77,8 @@ class Database:
         sqlite = url.get_backend_name() == "sqlite"
         self.engine: Engine = Sqlite(url, pool_size, deadline) if sqlite else Postgres(url, pool_size)
         self.deadline = deadline
+        # Calls without an answer, by the reason: their deadline passed, or their caller left.
+        self.given_up = {"deadline": 0, "caller": 0}
         for statement in statements:
             compile_once(statement, self.engine.dialect)
         self._preparation = Preparation(partial(prepare, self.engine), deadline)
@@ -79,6 +86,11 @@ class Database:
     @property
     def layout(self) -> Any:
         return self._preparation.result
+
+    @property
+    def statistics(self) -> Statistics:
+        """How busy it is now."""
+        return Statistics(*map(sum, zip(*self.engine.statistics, strict=True)))
 
     async def ready(self) -> None:
         """Ask the database whether the tables are there, and make them if not; one round trip when they are.
@@ -129,7 +141,11 @@ class Caller:
         try:
             async with asyncio.timeout_at(deadline):
                 return await self._database.execute(statement, values, self._person, deadline)
+        except asyncio.CancelledError:
+            self._database.given_up["caller"] += 1
+            raise
         except TimeoutError:
+            self._database.given_up["deadline"] += 1
             raise DatabaseUnavailable(f"no answer within {self._database.deadline:g} seconds") from None
         finally:
             self._left -= clock() - started

@@ -28,6 +28,9 @@ class PerLoop(Generic[T]):
             value = self._values[loop] = self._make()
         return value
 
+    def all(self) -> list[T]:
+        return list(self._values.values())
+
     def close(self) -> None:
         """End all values, except those of loops that run in other threads, because their values are not thread-safe."""
         try:

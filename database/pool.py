@@ -9,7 +9,7 @@ from typing import Any
 
 from database.connection import Connection
 from database.errors import DatabaseUnavailable
-from database.queue import FairQueue
+from database.queue import FairQueue, Statistics
 
 # A query that was given up may wait for a lock. PostgreSQL, from 14, then looks every two seconds whether its client is
 # still there; without that, such queries would take up more and more of the server's connections.
@@ -70,6 +70,10 @@ class Pool:
         self._idle: list[Connection] = []
         self._left: set[asyncio.Task[None]] = set()
         self._timer: asyncio.TimerHandle | None = None
+
+    @property
+    def statistics(self) -> Statistics:
+        return self._queue.statistics(len(self._idle))
 
     async def enter(self, person: str, heavy: bool = False) -> Place:
         """Wait for a place in the queue. Raises `DatabaseUnavailable` when it is full."""

@@ -13,6 +13,7 @@ from sqlalchemy.dialects.postgresql.psycopg2 import PGDialect_psycopg2
 from database.errors import DatabaseUnavailable, Overtaken
 from database.loops import PerLoop
 from database.pool import Place, Pool
+from database.queue import Statistics
 from database.statements import HEAVY, Rows, Statement, compile_once, is_heavy
 
 logger = logging.getLogger("todo.sql")
@@ -42,6 +43,10 @@ class Postgres:
         # The default is the encoding of the database, which may lack characters that people write.
         options = {"client_encoding": "UTF8", **options}
         self._pools = PerLoop(lambda: Pool(options, size), Pool.close)
+
+    @property
+    def statistics(self) -> list[Statistics]:
+        return [pool.statistics for pool in self._pools.all()]
 
     async def execute(self, statement: Executable, values: Mapping[str, Any], person: str, deadline: float) -> Rows:
         compiled = compile_once(statement, DIALECT)

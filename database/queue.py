@@ -12,6 +12,15 @@ WAITING_PER_PLACE = 128
 REST = 0.008
 
 
+class Statistics(NamedTuple):
+    """How many calls have a place, connections are idle, and calls wait; and how many calls were ever turned away."""
+
+    in_use: int = 0
+    idle: int = 0
+    waiting: int = 0
+    refused: int = 0
+
+
 class FairQueue:
     """`places` calls at a time, of which one person has at most a quarter, or one; the others wait.
 
@@ -33,6 +42,11 @@ class FairQueue:
         # Waiting calls by person, in the order of the people's turns. No line is empty.
         self._lines: dict[str, deque[_Turn]] = {}
         self._waiting = 0
+        self._refused = 0
+
+    def statistics(self, idle: int = 0) -> "Statistics":
+        """Of this queue, and of as many idle connections."""
+        return Statistics(sum(self._held.values()), idle, self._waiting, self._refused)
 
     async def enter(self, person: str, heavy: bool = False) -> None:
         """Wait for a place; `leave` gives it back. Raises `DatabaseUnavailable` when the queue is full."""
@@ -100,6 +114,7 @@ class FairQueue:
 
     def _make_room(self, person: str) -> None:
         error = DatabaseUnavailable("too many calls wait for the database")
+        self._refused += 1
         most = max(self._lines, key=lambda name: len(self._lines[name]))
         if len(self._lines[most]) <= len(self._lines.get(person, ())) + 1:
             raise error

@@ -17,7 +17,7 @@ from sqlalchemy.dialects.sqlite.pysqlite import SQLiteDialect_pysqlite
 
 from database.calls import STEPS, Call, Commits
 from database.loops import PerLoop
-from database.queue import FairQueue
+from database.queue import FairQueue, Statistics
 from database.statements import Rows, compile_once, is_heavy
 
 logger = logging.getLogger("todo.sql")
@@ -64,6 +64,12 @@ class Sqlite:
         self._looked_at = 0.0
         # For an app that is never closed, as with a `TestClient` without a lifespan.
         weakref.finalize(self, _close_all, self._readers, self._writers)
+
+    @property
+    def statistics(self) -> list[Statistics]:
+        """Reads that are done at once are in none of them."""
+        idle = Statistics(idle=len(self._readers) + len(self._writers))
+        return [idle, *(queue.statistics() for queues in (self._reads, self._writes) for queue in queues.all())]
 
     async def execute(self, statement: Executable, values: Mapping[str, Any], person: str, deadline: float) -> Rows:  # noqa: ARG002
         compiled = compile_once(statement, DIALECT)

@@ -57,9 +57,10 @@ def error_response(
     return JSONResponse(body, status, headers)
 
 
-def unauthenticated(_: HTTPConnection, error: Exception) -> JSONResponse:
-    """401 with the challenge of RFC 6750, section 3."""
-    code = error.code if isinstance(error, Refused) else "invalid_token"
+def unauthenticated(connection: HTTPConnection, error: Any) -> JSONResponse:
+    """401 for a `Refused`, with the challenge of RFC 6750, section 3. Its reason is in the scope, for the metrics."""
+    reason = connection.scope["refused"] = error.reason
+    code = "invalid_request" if reason in ("missing", "header") else "invalid_token"
     challenge = f'Bearer error="{code}", error_description="{error}"'
     return error_response(401, str(error), headers={"WWW-Authenticate": challenge})
 

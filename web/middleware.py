@@ -4,6 +4,8 @@ import logging
 import random
 import re
 import time
+from collections.abc import Mapping
+from typing import Any
 
 from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
@@ -14,17 +16,21 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from database.errors import DatabaseUnavailable
 from web.errors import error_response
+from web.log import REQUEST, cut, printable, trace_id
+from web.metrics import OTHER, Metrics
 
 access = logging.getLogger("todo.access")
 logger = logging.getLogger("todo.errors")
 
 MAXIMUM_BODY = 64 * 1024
 
-# Characters of a path or a user's id in the log; a user's id has at most 255.
-LOGGED = 255
-
 # A request id of the caller's is used only in this form, because it is logged.
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
+
+# What asks for these does so every few seconds; logged at DEBUG.
+PROBES = ("/health", "/ready")
+
+NO_ROUTES: Mapping[Any, str] = {}
 
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 EXPOSED = ("Allow", "Link", "Location", "Retry-After", "WWW-Authenticate", "X-Request-ID")
@@ -36,10 +42,14 @@ PREFLIGHT_LIFETIME = 7200
 
 
 class RequestLog:
-    """Gives each request an id, and writes one line to the log for it."""
+    """Gives each request an id, and writes one line to the log for it. Of a valid `traceparent` it keeps the trace id.
 
-    def __init__(self, app: ASGIApp) -> None:
+    `routes` has the template of each endpoint; `metrics`, if any, counts the request.
+    """
+
+    def __init__(self, app: ASGIApp, routes: Mapping[Any, str] = NO_ROUTES, metrics: Metrics | None = None) -> None:
         self.app = app
+        self.routes, self.metrics = routes, metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "websocket":
@@ -48,11 +58,10 @@ class RequestLog:
         if scope["type"] != "http":
             return await self.app(scope, receive, send)
         started, path = time.perf_counter(), scope["path"]
-        # `Headers` takes 2 µs for one that is missing.
-        request_id = dict(scope["headers"]).get(b"x-request-id", b"").decode("latin-1")
-        if not REQUEST_ID.fullmatch(request_id):
-            request_id = f"{random.getrandbits(128):032x}"
-        scope["request_id"] = request_id
+        ids = _ids(scope["headers"])
+        scope.update(ids)
+        REQUEST.set(ids)
+        request_id = ids["request_id"].encode()
         # Starlette's patterns stop at a line feed. With this in its place a path matches no route, and below /api it
         # still needs a token.
         scope["path"] = path.replace("\n", "\ufffd")
@@ -65,7 +74,7 @@ class RequestLog:
                 status = message["status"]
                 message["headers"] = [
                     *message["headers"],
-                    (b"x-request-id", request_id.encode()),
+                    (b"x-request-id", request_id),
                     (b"cache-control", b"no-store"),
                     (b"x-content-type-options", b"nosniff"),
                 ]
@@ -74,20 +83,40 @@ class RequestLog:
         try:
             await self.app(scope, receive, send_with_id)
         finally:
-            if access.isEnabledFor(logging.INFO):
-                _write_line(scope, path, status, (time.perf_counter() - started) * 1000)
+            self._end(scope, path, status, time.perf_counter() - started)
+        # Not after an exception, which the server logs.
+        ids.clear()
+
+    def _end(self, scope: Scope, path: str, status: int, seconds: float) -> None:
+        route = self.routes.get(scope.get("endpoint"), OTHER)
+        if self.metrics is not None:
+            self.metrics.count(scope, route, status, seconds)
+        level = logging.DEBUG if path in PROBES else logging.INFO
+        if not access.isEnabledFor(level):
+            return
+        method, milliseconds = scope["method"], seconds * 1000
+        user = scope["user"].id if "user" in scope else None
+
+        def fields() -> dict[str, Any]:
+            line = {"method": cut(method), "path": cut(path), "route": route, "status": status}
+            return {**line, "ms": round(milliseconds, 1), "user": user}
+
+        text = "%s %s %d %.1fms request_id=%s user=%s"
+        shown = "-" if user is None else printable(user)
+        arguments = (printable(method), printable(path), status, milliseconds, scope["request_id"], shown)
+        access.log(level, text, *arguments, extra={"fields": fields})
 
 
-def _write_line(scope: Scope, path: str, status: int, milliseconds: float) -> None:
-    user = _printable(scope["user"].id) if "user" in scope else "-"
-    request = (_printable(scope["method"]), _printable(path))
-    access.info("%s %s %d %.1fms request_id=%s user=%s", *request, status, milliseconds, scope["request_id"], user)
-
-
-def _printable(text: str) -> str:
-    """The text as one word on one line, cut after LOGGED characters."""
-    shown = text[:LOGGED].encode("unicode_escape").decode().replace(" ", "\\x20")
-    return shown + "..." * (len(text) > LOGGED)
+def _ids(headers: list[tuple[bytes, bytes]]) -> dict[str, str]:
+    # `Headers` takes 2 µs for one that is missing.
+    given = dict(headers)
+    request_id = given.get(b"x-request-id", b"").decode("latin-1")
+    if not REQUEST_ID.fullmatch(request_id):
+        request_id = f"{random.getrandbits(128):032x}"
+    ids = {"request_id": request_id}
+    if b"traceparent" in given and (trace := trace_id(headers)):
+        ids["trace_id"] = trace
+    return ids
 
 
 class CORS(CORSMiddleware):
@@ -117,7 +146,7 @@ class CORS(CORSMiddleware):
         if response.status_code != 200:
             reason = bytes(response.body).decode() if is_allowed else NO_ORIGIN
             text = "Refused the preflight of a page of %s; allowed are %s. %s"
-            logger.warning(text, _printable(origin), ", ".join(sorted(self.allow_origins)), reason)
+            logger.warning(text, printable(origin), ", ".join(sorted(self.allow_origins)), reason)
         return response if is_allowed else error_response(400, NO_ORIGIN, headers=VARY)
 
     async def simple_response(self, scope: Scope, receive: Receive, send: Send, request_headers: Headers) -> None:

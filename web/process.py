@@ -1,20 +1,11 @@
-"""The serving process: where it logs, and how it ends."""
+"""How the serving process ends."""
 
-import logging
 import multiprocessing
 import os
 import signal
 import sys
 import threading
 from multiprocessing.process import BaseProcess
-
-
-def configure_logging(level: str) -> None:
-    """Send the app's log lines to standard error, for the process that serves."""
-    # httpx logs the query of JWKS_URL at each fetch of the keys; watchfiles reports every file that changes.
-    for name in ("httpx", "watchfiles"):
-        logging.getLogger(name).setLevel(logging.WARNING)
-    logging.basicConfig(level=level, format="%(asctime)s %(levelname)s %(name)s %(message)s")
 
 
 def end_with_0() -> None:

@@ -36,10 +36,12 @@ class UserRows:
         try:
             await store.ensure_user(database, user.id, user.email, user.name)
         except store.NoSuchAccount:
-            raise Refused("The account that the token names does not exist; sign up, or sign in again.") from None
+            message = "The account that the token names does not exist; sign up, or sign in again."
+            raise Refused(message, "account") from None
         except (Conflict, InvalidData) as error:
             logger.warning("The table users refuses an account: %s", error)
-            raise Refused("The database cannot store the account of this token; sign in with another one.") from None
+            message = "The database cannot store the account of this token; sign in with another one."
+            raise Refused(message, "account") from None
         if len(self._seen) >= REMEMBERED_USERS:
             del self._seen[next(iter(self._seen))]
         self._seen[user.id] = user

@@ -53,6 +53,7 @@ def kind_of(url: str) -> str:
     return "sqlite" if "sqlite" in url else "postgresql"
 
 
+@pytest.mark.database("bare")
 @pytest.mark.parametrize("lifespan", [True, False], ids=["with-lifespan", "without"])
 def test_tables_of_another_program_are_a_503_until_they_are_put_right(
     database_url: str, app: Starlette, rows: Rows, caplog: pytest.LogCaptureFixture, lifespan: bool

@@ -49,6 +49,7 @@ def role(postgres: Postgres, postgres_url: str) -> Iterator[str]:
     postgres.execute("postgres", "DROP ROLE clerk")
 
 
+@pytest.mark.database("bare")
 def test_tables_of_another_program_are_an_exit_with_a_sentence(
     release_to: Release, database_url: str, rows_of: RowsOf
 ) -> None:

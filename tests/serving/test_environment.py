@@ -12,7 +12,7 @@ import pytest
 import app
 from tests.support.sentences import GUESSABLE, NOT_SET, UNREADABLE, refused_by_client
 from tests.support.tokens import SECRET
-from web.process import configure_logging
+from web.log import configure_logging
 
 ROOT = Path(__file__).parents[2]
 
@@ -24,7 +24,7 @@ def test_log_lines_go_to_standard_error(
     monkeypatch.setattr(logging.root, "handlers", [])
     monkeypatch.setattr(logging.root, "level", logging.root.level)
 
-    configure_logging(level)
+    configure_logging(level, "text")
     logging.getLogger("todo").debug("for your information")
     logging.getLogger("todo").warning("beware")
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
+import httpx2
 import pytest
 import uvicorn
 from starlette.testclient import TestClient
@@ -121,6 +122,31 @@ def test_one_worker_is_served_in_this_process(
     host, port, proxies = listens
     given = {"host": host, "port": port, "forwarded_allow_ips": proxies, "workers": 1}
     assert calls == [(("main:app",), {**SERVED, **given})]
+
+
+def test_uvicorns_own_form_of_the_log_is_for_text(main: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[Any] = []
+    monkeypatch.setattr(uvicorn, "run", lambda *_, **options: calls.append(options))
+    monkeypatch.setenv("LOG_FORMAT", "json")
+
+    main.serve()
+
+    assert calls == [{**SERVED, "host": "0.0.0.0", "port": 8000, "log_config": None}]  # noqa: S104
+
+
+def test_the_metrics_are_served_while_the_server_runs(main: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    port = free_port()
+    address = f"http://{HOST}:{port}/metrics"
+    answers: list[str] = []
+    monkeypatch.setattr(uvicorn, "run", lambda *_, **__: answers.append(httpx2.get(address).text))
+    for name, value in {"UVICORN_HOST": HOST, "METRICS_PORT": str(port)}.items():
+        monkeypatch.setenv(name, value)
+
+    main.serve()
+
+    assert "todo_workers 0.0\n" in answers[0]
+    with pytest.raises(httpx2.ConnectError):
+        httpx2.get(address)
 
 
 def test_folders_outside_the_app_are_excluded_from_reloading(main: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,7 +4,6 @@ import os
 import shutil
 import signal
 import socket
-import subprocess
 from collections.abc import Iterator
 from contextlib import closing, suppress
 from pathlib import Path
@@ -13,11 +12,11 @@ import httpx2
 import psutil  # type: ignore[import-untyped]
 import pytest
 
-from tests.support.backend import PATH, ROOT, SERVE, UVICORN, backend, listening, procfile
+from tests.support.backend import PATH, ROOT, SERVE, UVICORN, backend, end, listening, procfile
 from tests.support.processes import answers
-from tests.support.proxy import HOST, free_port
+from tests.support.proxy import HOST
 from tests.support.sentences import NOT_SET
-from tests.support.tokens import SECRET, bearer, token_of
+from tests.support.tokens import bearer, token_of
 
 ADA = bearer(token_of("ada"))
 by_workers = pytest.mark.parametrize("workers", ["1", "3"])
@@ -41,13 +40,6 @@ def port() -> Iterator[int]:
     """One that is taken."""
     with closing(socket.create_server((HOST, 0))) as listener:
         yield listener.getsockname()[1]
-
-
-def end(command: list[str], variables: dict[str, str], folder: Path = ROOT) -> tuple[int, list[str]]:
-    """The exit status of a server that cannot start, and the lines that it wrote."""
-    environment = {"PATH": PATH, "BETTER_AUTH_SECRET": SECRET, **listening(free_port()), **variables}
-    ended = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=60)
-    return ended.returncode, (ended.stdout + ended.stderr).splitlines()
 
 
 @pytest.mark.parametrize("target", ["app:app", "main:app"])

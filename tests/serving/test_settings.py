@@ -14,6 +14,7 @@ from tests.support.tokens import SECRET
 VARIABLES = ["BETTER_AUTH_SECRET", "BETTER_AUTH_URL", "CORS_ORIGINS", "JWT_ISSUER", "JWT_AUDIENCE", "JWKS_URL"]
 VARIABLES += ["DATABASE_URL", "DATABASE_POOL_SIZE", "LOG_LEVEL", "PORT", "WEB_CONCURRENCY"]
 VARIABLES += ["FORWARDED_ALLOW_IPS"]
+VARIABLES += ["LOG_FORMAT", "METRICS_PORT"]
 
 
 @pytest.fixture(autouse=True)
@@ -61,7 +62,7 @@ WHOLE_PLACEHOLDERS = [
 ]
 NO_ADDRESSES = ["localhost:3000", "//localhost", "ftp://localhost", "http://", "http://:3000", "http://[::1", "*"]
 NO_ADDRESSES += ["http://localhost:port", "http://localhost:99999", "http://a b", 'http://a"b', "http://日本.example"]
-NUMBERS = {"DATABASE_POOL_SIZE": 100, "PORT": 65535, "WEB_CONCURRENCY": 1000}
+NUMBERS = {"DATABASE_POOL_SIZE": 100, "PORT": 65535, "WEB_CONCURRENCY": 1000, "METRICS_PORT": 65535}
 NOT_A_PATH = (
     "DATABASE_URL names SQLite with more than a path; write it as sqlite:///./todo.db, sqlite:////data/todo.db, "
     "or sqlite:// for one in memory."
@@ -135,6 +136,8 @@ REFUSALS = [
         for value in ("many", "1.5", " ", "8_0", "\uff18\uff10")
     ],
     ("LOG_LEVEL", "loud", "LOG_LEVEL is 'LOUD'; it must be one of DEBUG, INFO, WARNING, ERROR, CRITICAL."),
+    ("LOG_FORMAT", "XML", "LOG_FORMAT is 'xml'; it must be one of text, json."),
+    ("METRICS_PORT", "8000", "METRICS_PORT is 8000, and so is PORT; give the metrics a port of their own."),
 ]
 
 
@@ -178,6 +181,7 @@ def test_everything_but_the_secret_has_a_default(variables: dict[str, str]) -> N
     assert str(settings.database) == "sqlite+pysqlite:///./todo.db"
     assert (settings.pool_size, settings.log_level) == (8, "INFO")
     assert (settings.port, settings.workers, settings.trusted_proxies) == (8000, 1, "127.0.0.1,::1")
+    assert (settings.log_format, settings.metrics_port) == ("text", None)
 
 
 def test_every_variable_is_read() -> None:
@@ -194,6 +198,8 @@ def test_every_variable_is_read() -> None:
         PORT="65535",
         WEB_CONCURRENCY="1000",
         FORWARDED_ALLOW_IPS="10.0.0.0/8",
+        LOG_FORMAT="JSON",
+        METRICS_PORT="9100",
     )
 
     assert settings == Settings(
@@ -209,6 +215,8 @@ def test_every_variable_is_read() -> None:
         port=65535,
         workers=1000,
         trusted_proxies="10.0.0.0/8",
+        log_format="json",
+        metrics_port=9100,
     )
     assert (settings.issuer, settings.audience) == ("urn:issuer", "urn:tasks")
     assert settings.keys_url == "http://frontend:3000/keys?all=1"

@@ -1,6 +1,7 @@
 """The backend under a real uvicorn, as people run it."""
 
 import os
+import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -45,3 +46,10 @@ def backend(
     }
     with serve(command, variables, f"{address}/health", cwd=folder) as process:
         yield process, address
+
+
+def end(command: list[str], variables: dict[str, str], folder: Path = ROOT) -> tuple[int, list[str]]:
+    """The exit status of a server that cannot start, and the lines that it wrote."""
+    environment = {"PATH": PATH, "BETTER_AUTH_SECRET": SECRET, **listening(free_port()), **variables}
+    ended = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=60)
+    return ended.returncode, (ended.stdout + ended.stderr).splitlines()

@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+import pytest
+
 Command = Sequence[str | Path]
 
 # Its stdin is a pipe that closes when we die, in any way. $1: a signal, $2: a process, the rest: directories.
@@ -93,6 +95,13 @@ class Process:
         self._watch.communicate()
         self.output()
         self._log.close()
+
+
+def missing(what: str) -> None:
+    """Skip on a developer's machine; fail where everything has to be there."""
+    if os.environ.get("CI"):
+        pytest.fail(f"{what} is missing, and under CI nothing is skipped")
+    pytest.skip(f"{what} is not installed")
 
 
 @contextmanager

@@ -175,10 +175,10 @@ class Postgres(Server):
             cursor.execute(sql, params or None)
             return cursor.fetchall() if cursor.description else []
 
-    def create_database(self) -> str:
+    def create_database(self, template: str = "template1") -> str:
         """Give its name. Takes about 10 ms and 7 MB."""
         name = f"test_{secrets.token_hex(6)}"
-        self.execute("postgres", f"CREATE DATABASE {name} STRATEGY = FILE_COPY")
+        self.execute("postgres", f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY = FILE_COPY")
         return name
 
     def drop_database(self, name: str) -> None:
