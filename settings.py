@@ -59,6 +59,7 @@ class Settings:
     trusted_proxies: str = DEFAULT_PROXIES
     log_format: str = "text"
     metrics_port: int | None = None
+    task_limit: int | None = None
 
     def __post_init__(self) -> None:
         _check_secret(self.secret)
@@ -72,6 +73,7 @@ class Settings:
         _check_range("PORT", self.port, 65535)
         _check_range("WEB_CONCURRENCY", self.workers, 1000)
         _check_range("METRICS_PORT", self.metrics_port, 65535)
+        _check_range("TASK_LIMIT", self.task_limit, 1_000_000)
         if self.metrics_port == self.port:
             raise SettingsError(f"METRICS_PORT is {self.port}, and so is PORT; give the metrics a port of their own.")
         for name, known in CHOICES.items():
@@ -104,6 +106,7 @@ class Settings:
             trusted_proxies=os.getenv("FORWARDED_ALLOW_IPS") or DEFAULT_PROXIES,
             log_format=(os.getenv("LOG_FORMAT") or "text").lower(),
             metrics_port=_integer("METRICS_PORT", 0) if os.getenv("METRICS_PORT") else None,
+            task_limit=_integer("TASK_LIMIT", 0) if os.getenv("TASK_LIMIT") else None,
         )
 
     @property
