@@ -32,6 +32,7 @@ from web.middleware import CORS, BodyLimit, RequestLog, Shield, TrailingSlash
 from web.pieces import is_one_piece, pieces
 from web.process import end_with_0, end_with_parent
 from web.routing import Resource
+from web.task_limit import TaskLimit
 from web.users import EnsureUser, UserRows
 
 logger = logging.getLogger("todo")
@@ -66,12 +67,14 @@ async def list_tasks(request: Request) -> Response:
 
 async def create_task(request: Request) -> Response:
     values = (await parse(request, TaskCreate)).values()
-    try:
-        row = await store.create_task(caller(request), request.user.id, values)
-    except Conflict:
-        # The user's row was deleted under this process.
-        await request.app.state.user_rows.restore(caller(request), request.user)
-        row = await store.create_task(caller(request), request.user.id, values)
+    limit: TaskLimit | None = request.app.state.task_limit
+    async with limit.admitted(caller(request), request.user.id) if limit else nullcontext():
+        try:
+            row = await store.create_task(caller(request), request.user.id, values)
+        except Conflict:
+            # The user's row was deleted under this process.
+            await request.app.state.user_rows.restore(caller(request), request.user)
+            row = await store.create_task(caller(request), request.user.id, values)
     return task_response(row, 201, headers={"Location": f"/api/tasks/{row.id}"})
 
 
@@ -99,6 +102,8 @@ async def toggle_task(request: Request) -> Response:
 async def delete_task(request: Request) -> Response:
     if not await store.delete_task(caller(request), request.user.id, task_id(request)):
         raise no_such_task()
+    if request.app.state.task_limit:
+        request.app.state.task_limit.deleted(request.user.id)
     return Response(status_code=204)
 
 
@@ -168,6 +173,7 @@ def create_app(settings: Settings) -> Starlette:
     )
     app.router.redirect_slashes = False
     app.state.database, app.state.user_rows, app.state.metrics = database, user_rows, metrics
+    app.state.task_limit = TaskLimit(settings.task_limit) if settings.task_limit else None
     return app
 
 

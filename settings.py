@@ -3,14 +3,12 @@
 import os
 import re
 from dataclasses import dataclass, field
-from pathlib import Path
 from urllib.parse import SplitResult, urlsplit
 
 import jwt
-from psycopg2 import ProgrammingError
-from psycopg2.extensions import make_dsn
-from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import ArgumentError
+from sqlalchemy.engine import URL
+
+from database.urls import is_in_memory, url_with_driver
 
 DEFAULT_FRONTEND_URL = "http://localhost:3000"
 DEFAULT_DATABASE_URL = "sqlite:///./todo.db"
@@ -31,11 +29,6 @@ HOST = re.compile(r"[a-z0-9._-]+|[0-9a-f:.]+")
 # RFC 6750, section 3: the characters of an error_description.
 QUOTABLE = re.compile(r"[ !#-\[\]-~]*")
 
-POSTGRESQL_DRIVERS = {"postgresql", "postgres", "postgresql+psycopg2"}
-SQLITE = "sqlite+pysqlite"
-SQLITE_DRIVERS = {"sqlite", SQLITE}
-# Names of a database in memory, which ends with its connection.
-IN_MEMORY = (None, "", ":memory:")
 CHOICES = {"log_level": ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"), "log_format": ("text", "json")}
 
 
@@ -65,6 +58,7 @@ class Settings:
     trusted_proxies: str = DEFAULT_PROXIES
     log_format: str = "text"
     metrics_port: int | None = None
+    task_limit: int | None = None
 
     def __post_init__(self) -> None:
         _check_secret(self.secret)
@@ -77,6 +71,7 @@ class Settings:
         _check_range("PORT", self.port, 65535)
         _check_range("WEB_CONCURRENCY", self.workers, 1000)
         _check_range("METRICS_PORT", self.metrics_port, 65535)
+        _check_range("TASK_LIMIT", self.task_limit, 1_000_000)
         if self.metrics_port == self.port:
             raise SettingsError(f"METRICS_PORT is {self.port}, and so is PORT; give the metrics a port of their own.")
         for name, known in CHOICES.items():
@@ -84,7 +79,7 @@ class Settings:
                 raise SettingsError(f"{name.upper()} is {value!r}; it must be one of {', '.join(known)}.")
         # Evaluated now, so that a bad value stops the start and not a request.
         database, _ = self.database, self.allowed_origins
-        if self.workers > 1 and database.drivername == SQLITE and database.database in IN_MEMORY:
+        if self.workers > 1 and is_in_memory(database):
             raise SettingsError(
                 f"DATABASE_URL is SQLite in memory, and WEB_CONCURRENCY is {self.workers}: each worker would have "
                 "tasks of its own. Use a file (sqlite:///./todo.db) or one worker."
@@ -109,6 +104,7 @@ class Settings:
             trusted_proxies=os.getenv("FORWARDED_ALLOW_IPS") or DEFAULT_PROXIES,
             log_format=(os.getenv("LOG_FORMAT") or "text").lower(),
             metrics_port=_integer("METRICS_PORT", 0) if os.getenv("METRICS_PORT") else None,
+            task_limit=_integer("TASK_LIMIT", 0) if os.getenv("TASK_LIMIT") else None,
         )
 
     @property
@@ -142,21 +138,9 @@ class Settings:
     def database(self) -> URL:
         """`database_url` for SQLAlchemy: the driver named, all parameters untouched."""
         try:
-            url = make_url(self.database_url)
-        except (ArgumentError, ValueError):
-            # Not the value itself: it may hold a password.
-            raise SettingsError(
-                "DATABASE_URL cannot be read; write it as postgresql://user:password@host/name or sqlite:///./todo.db "
-                "(characters such as @ and / in a password are percent-encoded)."
-            ) from None
-        if url.drivername in POSTGRESQL_DRIVERS:
-            # SQLAlchemy 2.1 reads a bare postgresql:// as psycopg 3.
-            return _check_postgresql(url.set(drivername="postgresql+psycopg2"))
-        if url.drivername in SQLITE_DRIVERS:
-            return _check_sqlite(url.set(drivername=SQLITE))
-        raise SettingsError(
-            f"DATABASE_URL names the database kind {url.drivername!r}; use postgresql:// (or postgres://) or sqlite:///."
-        )
+            return url_with_driver(self.database_url)
+        except ValueError as error:
+            raise SettingsError(str(error)) from None
 
 
 def _check_range(name: str, value: int | None, maximum: int) -> None:
@@ -185,32 +169,6 @@ def _check_secret(secret: str) -> None:
         raise SettingsError(
             f"BETTER_AUTH_SECRET is a key of a key pair or a certificate (PEM, SSH or JWK); {HOW_TO_MAKE_ONE}."
         ) from None
-
-
-def _check_postgresql(url: URL) -> URL:
-    try:
-        arguments, options = url.get_dialect()().create_connect_args(url)
-        make_dsn(*arguments, **options)
-    except (ArgumentError, ProgrammingError, ValueError) as error:
-        # libpq names the faulty part alone, and so never a correct password.
-        raise SettingsError(f"DATABASE_URL is refused by PostgreSQL's client: {str(error).strip()}.") from None
-    return url
-
-
-def _check_sqlite(url: URL) -> URL:
-    file = url.database or ""
-    if url != URL.create(url.drivername, database=url.database) or file.startswith("file:"):
-        # Options and URIs can select one in-memory database per connection. In `sqlite://todo.db` the name is a host.
-        raise SettingsError(
-            "DATABASE_URL names SQLite with more than a path; write it as sqlite:///./todo.db, "
-            "sqlite:////data/todo.db, or sqlite:// for one in memory."
-        )
-    folder = Path(file).parent
-    if "\0" in file or (Path(file).is_dir() and file):
-        raise SettingsError("DATABASE_URL names no file for SQLite; write it as sqlite:///./todo.db.")
-    if not folder.is_dir():
-        raise SettingsError(f"DATABASE_URL names a SQLite file in {folder}, which is not a folder; create it first.")
-    return url
 
 
 def _split_url(name: str, value: str) -> SplitResult:

@@ -151,6 +151,14 @@ async def delete_task(database: Caller, user_id: str, task_id: int) -> bool:
     return bool(await database.execute(_DELETE, {"owner": user_id, "task_id": task_id}))
 
 
+_COUNT = select(func.count()).select_from(select(_task.id).where(_OWN).limit(bindparam("enough")).subquery())
+
+
+async def count_tasks(database: Caller, user_id: str, enough: int) -> int:
+    """How many tasks the user has; `enough` stands for any number beyond."""
+    return int(_one(await database.execute(_COUNT, {"owner": user_id, "enough": enough}))[0])
+
+
 _ORDER: dict[Sort, tuple[ColumnElement[Any], ...]] = {
     "created": (_task.created_at.desc(), _task.id.desc()),
     "title": (TITLE_KEY, _task.id),
@@ -202,6 +210,6 @@ async def list_tasks(
 # For `Database`, which refuses at start what it could not run. Those that are not here differ from these in a filter.
 STATEMENTS = (
     *(_GET_USER, _RELEASE_EMAIL, _INSERT_USER, _UPDATE_USER),
-    *(_create(frozenset({"title", "completed"})), _GET, _update(frozenset({"title"})), _TOGGLE, _DELETE),
+    *(_create(frozenset({"title", "completed"})), _GET, _update(frozenset({"title"})), _TOGGLE, _DELETE, _COUNT),
     *(_list(sort, filtered=False, after=False, dated=False) for sort in _ORDER),
 )

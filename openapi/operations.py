@@ -76,7 +76,7 @@ ERRORS = {
         ["WWW-Authenticate"],
     ),
     403: error(
-        "The body names another owner.",
+        "The body names another owner, or it would be one task more than a person may have.",
         "The body names another owner (user_id); a task is always its creator's.",
     ),
     404: error("There is no such task, or it is somebody else's.", "There is no such task."),

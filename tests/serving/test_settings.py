@@ -14,7 +14,7 @@ from tests.support.tokens import SECRET
 VARIABLES = ["BETTER_AUTH_SECRET", "BETTER_AUTH_URL", "CORS_ORIGINS", "JWT_ISSUER", "JWT_AUDIENCE", "JWKS_URL"]
 VARIABLES += ["DATABASE_URL", "DATABASE_POOL_SIZE", "LOG_LEVEL", "PORT", "WEB_CONCURRENCY"]
 VARIABLES += ["FORWARDED_ALLOW_IPS"]
-VARIABLES += ["LOG_FORMAT", "METRICS_PORT"]
+VARIABLES += ["LOG_FORMAT", "METRICS_PORT", "TASK_LIMIT"]
 
 
 @pytest.fixture(autouse=True)
@@ -63,6 +63,7 @@ WHOLE_PLACEHOLDERS = [
 NO_ADDRESSES = ["localhost:3000", "//localhost", "ftp://localhost", "http://", "http://:3000", "http://[::1", "*"]
 NO_ADDRESSES += ["http://localhost:port", "http://localhost:99999", "http://a b", 'http://a"b', "http://日本.example"]
 NUMBERS = {"DATABASE_POOL_SIZE": 100, "PORT": 65535, "WEB_CONCURRENCY": 1000, "METRICS_PORT": 65535}
+NUMBERS |= {"TASK_LIMIT": 1_000_000}
 NOT_A_PATH = (
     "DATABASE_URL names SQLite with more than a path; write it as sqlite:///./todo.db, sqlite:////data/todo.db, "
     "or sqlite:// for one in memory."
@@ -182,6 +183,7 @@ def test_everything_but_the_secret_has_a_default(variables: dict[str, str]) -> N
     assert (settings.pool_size, settings.log_level) == (8, "INFO")
     assert (settings.port, settings.workers, settings.trusted_proxies) == (8000, 1, "127.0.0.1,::1")
     assert (settings.log_format, settings.metrics_port) == ("text", None)
+    assert settings.task_limit is None
 
 
 def test_every_variable_is_read() -> None:
@@ -200,6 +202,7 @@ def test_every_variable_is_read() -> None:
         FORWARDED_ALLOW_IPS="10.0.0.0/8",
         LOG_FORMAT="JSON",
         METRICS_PORT="9100",
+        TASK_LIMIT="1000",
     )
 
     assert settings == Settings(
@@ -217,6 +220,7 @@ def test_every_variable_is_read() -> None:
         trusted_proxies="10.0.0.0/8",
         log_format="json",
         metrics_port=9100,
+        task_limit=1000,
     )
     assert (settings.issuer, settings.audience) == ("urn:issuer", "urn:tasks")
     assert settings.keys_url == "http://frontend:3000/keys?all=1"

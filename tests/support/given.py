@@ -11,8 +11,8 @@ import pytest
 from sqlalchemy import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
+from database.urls import POSTGRESQL_DRIVERS
 from migrations import VERSION_TABLE
-from settings import POSTGRESQL_DRIVERS
 
 # All tables that tests make in the database that they are given. The later ones refer to the earlier ones.
 TABLES = ("users", "tasks", VERSION_TABLE, "tasks_of_yesterday", "things")

@@ -262,7 +262,7 @@ export interface components {
                 "application/json": components["schemas"]["Error"];
             };
         };
-        /** @description The body names another owner. */
+        /** @description The body names another owner, or it would be one task more than a person may have. */
         403: {
             headers: {
                 "X-Request-ID": components["headers"]["X-Request-ID"];

@@ -1,0 +1,120 @@
+"""TASK_LIMIT: how many tasks one person may have."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+from starlette.exceptions import HTTPException
+
+import store
+from database import Caller
+
+# People whom a process remembers, those with a create under way apart.
+REMEMBERED_PEOPLE = 10_000
+# The part of a person's room that one count lets a process fill, so that up to so many processes share it.
+SHARES = 16
+# Seconds for which a process goes by a count, whether it admitted or refused.
+COUNT_LIFETIME = 1.0
+
+
+class _Person:
+    """What this process knows of a person's tasks: `left` creates until `until`, or none at all until then."""
+
+    def __init__(self) -> None:
+        self.left, self.until = 0, float("-inf")
+        # Requests that are here, and those of them whose create is under way.
+        self.present = self.running = 0
+        self.deletes = 0
+        self.counting = asyncio.Lock()
+        self.idle = asyncio.Event()
+        self.idle.set()
+
+
+class TaskLimit:
+    """Admits creates while the person has fewer tasks than the limit, with one count for many of them.
+
+    A count that finds `room` admits `max(1, room // SHARES)` creates, within a second; then the process counts again,
+    once its own creates of this person have ended. So one process never exceeds the limit.
+
+    With P processes, take the last of their counts. It saw every task made before it, c < limit of them, and admits at
+    most limit - c more, since max(1, room // SHARES) <= room. Beyond that can only come what the P - 1 others have left
+    of counts of their own. That is at most one create each, and P - 1 in all, when they saw fewer than 2 * SHARES free,
+    as they always do where the limit is below 2 * SHARES. It is up to limit // SHARES each when, within the second that
+    their counts are good for, others fill nearly all of the room that they saw.
+
+    A create that ended with a 503 may be stored later than the next count, and so come on top.
+    """
+
+    def __init__(self, limit: int, clock: Callable[[], float] = time.monotonic) -> None:
+        self._limit, self._clock = limit, clock
+        self._people: dict[str, _Person] = {}
+
+    @asynccontextmanager
+    async def admitted(self, database: Caller, user_id: str) -> AsyncIterator[None]:
+        """Around the create of a task. Raises a 403, or what the count raises: one more round trip at times."""
+        person = self._person(user_id)
+        person.present += 1
+        try:
+            await self._admit(database, user_id, person)
+            try:
+                yield
+            finally:
+                person.running -= 1
+                if not person.running:
+                    person.idle.set()
+        finally:
+            person.present -= 1
+
+    def deleted(self, user_id: str) -> None:
+        """A task of this person is gone, so that a refusal of before no longer holds."""
+        if person := self._people.get(user_id):
+            person.deletes += 1
+            if not person.left:
+                person.until = float("-inf")
+
+    def _person(self, user_id: str) -> _Person:
+        if (found := self._people.get(user_id)) is not None:
+            return found
+        if len(self._people) >= REMEMBERED_PEOPLE:
+            # One whose create is under way would be counted without it.
+            unused = next((known for known, person in self._people.items() if not person.present), None)
+            if unused is not None:
+                del self._people[unused]
+        return self._people.setdefault(user_id, _Person())
+
+    async def _admit(self, database: Caller, user_id: str, person: _Person) -> None:
+        if self._take(person):
+            return
+        async with person.counting:
+            # Somebody may have counted while this request waited.
+            if self._take(person):
+                return
+            if self._clock() >= person.until:
+                await person.idle.wait()
+                await self._count(database, user_id, person)
+            if not self._take(person):
+                raise HTTPException(
+                    403, f"You have as many tasks as you may have ({self._limit}); delete one to add another."
+                )
+
+    def _take(self, person: _Person) -> bool:
+        if self._clock() >= person.until:
+            person.left = 0
+        if not person.left:
+            return False
+        person.left -= 1
+        person.running += 1
+        person.idle.clear()
+        if not person.left:
+            # Not a refusal: the next create counts.
+            person.until = float("-inf")
+        return True
+
+    async def _count(self, database: Caller, user_id: str, person: _Person) -> None:
+        deletes = person.deletes
+        room = self._limit - await store.count_tasks(database, user_id, self._limit)
+        person.left = max(1, room // SHARES) if room > 0 else 0
+        # A delete may have come after the count, which then refuses this request alone.
+        is_current = person.left or person.deletes == deletes
+        person.until = self._clock() + COUNT_LIFETIME if is_current else float("-inf")
