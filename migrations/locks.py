@@ -59,13 +59,15 @@ def exclusively(engine: Engine) -> Iterator[Connection]:
 
 def with_table_lock(connection: Connection, statement: str) -> None:
     """Run a statement that locks a table for a moment, again later when the lock cannot be had at once."""
-    for attempt in range(ATTEMPTS):
+    attempts = 0
+    while True:
+        attempts += 1
         try:
             with connection.begin_nested():
                 connection.execute(text(f"SET LOCAL lock_timeout = {LOCK_TIMEOUT}"))
                 connection.execute(text(statement))
             return
         except OperationalError as error:
-            if not isinstance(error.orig, LockNotAvailable) or attempt == ATTEMPTS - 1:
+            if not isinstance(error.orig, LockNotAvailable) or attempts == ATTEMPTS:
                 raise
             time.sleep(TABLE_PAUSE)

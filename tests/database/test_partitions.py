@@ -43,7 +43,7 @@ class Recording(Caller):
 
     async def execute(self, statement: Executable, values: Mapping[str, Any] | None = None) -> Any:
         self.sent.append((statement, values or {}))
-        return ()
+        return ((0,),)
 
 
 def some_of(names: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
@@ -63,6 +63,7 @@ async def call_everything(caller: Recording) -> None:
     await store.get_task(caller, PERSON, 1)
     await store.toggle_task(caller, PERSON, 1)
     await store.delete_task(caller, PERSON, 1)
+    await store.count_tasks(caller, PERSON, 100)
     for status, (sort, keys) in product(STATUSES, POSITIONS.items()):
         for after in (None, *(Position(key, 1) for key in keys)):
             await store.list_tasks(caller, PERSON, status, sort, 20, after)
@@ -166,4 +167,4 @@ def test_the_statements_above_are_all_that_touch_tasks() -> None:
     compiled = {Statement(statement, DIALECT).sql for statement in store.STATEMENTS}
 
     assert {sql for sql in compiled if "tasks" in sql} - known == set()
-    assert len(known) == 4 + 15 + 1 + 1 + 1 + 2 * (2 + 2 + 3)
+    assert len(known) == 4 + 15 + 1 + 1 + 1 + 1 + 2 * (2 + 2 + 3)

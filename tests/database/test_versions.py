@@ -19,12 +19,14 @@ from starlette.testclient import TestClient
 
 import release
 from app import create_app
-from database import NotPrepared
+from database import DatabaseUnavailable, NotPrepared
+from layout import prepare
 from migrations import HEAD, VERSION_TABLE, locks
 from settings import Settings
-from tests.conftest import Rows, RowsOf
+from tests.conftest import Rows, RowsOf, database_name
 from tests.database.conftest import Connect, Run
 from tests.support.backend import ROOT
+from tests.support.proxy import Proxy
 from tests.support.tokens import SECRET, bearer, token_of
 from tests.support.waiting import until
 
@@ -274,3 +276,53 @@ def test_a_table_that_is_never_free_is_a_sentence(
         "canceling statement due to lock timeout (55P03)"
     )
     assert rows_of(postgres_url, KEY) == [("PRIMARY KEY (id)", "tasks_pkey")]
+
+
+def test_tables_of_an_earlier_version_need_not_fit_yet(
+    environment: Environment, run: Run, connect: Connect, rows: Rows
+) -> None:
+    release.main()
+    rows(f"UPDATE {VERSION_TABLE} SET version_num = '1'")
+    database = connect(environment["DATABASE_URL"])
+
+    run(database.ready())
+
+    assert database.layout.version == HEAD
+    assert rows(f"SELECT version_num FROM {VERSION_TABLE}") == [(HEAD,)]
+
+
+def test_an_upgrade_waits_for_another_one_outside_of_any_transaction(
+    postgres_url: str,
+    other: psycopg2.extensions.connection,
+    monkeypatch: pytest.MonkeyPatch,
+    rows_of: RowsOf,
+) -> None:
+    """So that it holds no snapshot, for whose end the other one may wait."""
+    monkeypatch.setenv("BETTER_AUTH_SECRET", SECRET)
+    monkeypatch.setenv("DATABASE_URL", postgres_url)
+    release.main()
+    rows_of(postgres_url, f"DROP TABLE {VERSION_TABLE}")
+    with other.cursor() as cursor:
+        cursor.execute(f"SELECT pg_advisory_xact_lock({locks.LOCK})")
+    waiting = (
+        "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND state = 'idle' AND query = 'ROLLBACK'"
+    )
+
+    upgrade = threading.Thread(target=release.main)
+    upgrade.start()
+    asyncio.run(until(lambda: bool(rows_of(postgres_url, waiting))))
+    other.rollback()
+    upgrade.join(60)
+
+    assert rows_of(postgres_url, f"SELECT version_num FROM {VERSION_TABLE}") == [(HEAD,)]
+
+
+def test_each_statement_about_the_tables_has_an_end(
+    postgres_url: str, proxy: Proxy, run: Run, connect: Connect
+) -> None:
+    database = connect(proxy.url(database_name(postgres_url)))
+    run(database.ready())
+    proxy.freeze()
+
+    with pytest.raises(DatabaseUnavailable, match=r"^no answer within 0\.1 seconds$"):
+        run(prepare(database.engine, 0.1))
