@@ -120,6 +120,17 @@ def test_tables_from_before_versions_are_adopted_at_start(from_before_versions: 
         assert rows(KEY) == [("PRIMARY KEY (user_id, id)", "tasks_pkey")]
 
 
+@pytest.fixture
+def former_key(postgres_url: str, monkeypatch: pytest.MonkeyPatch, rows_of: RowsOf) -> str:
+    """A database on PostgreSQL from before versions, without tasks, which a release is for."""
+    monkeypatch.setenv("BETTER_AUTH_SECRET", SECRET)
+    monkeypatch.setenv("DATABASE_URL", postgres_url)
+    release.main()
+    for statement in (f"DROP TABLE {VERSION_TABLE}", FORMER_KEY):
+        rows_of(postgres_url, statement)
+    return postgres_url
+
+
 @pytest.mark.parametrize(
     "obstacle",
     [
@@ -129,19 +140,13 @@ def test_tables_from_before_versions_are_adopted_at_start(from_before_versions: 
     ],
     ids=["referenced", "owner-may-be-null", "id-of-another-kind"],
 )
-def test_a_key_that_somebody_may_rely_on_stays(
-    postgres_url: str, monkeypatch: pytest.MonkeyPatch, rows_of: RowsOf, obstacle: str
-) -> None:
-    monkeypatch.setenv("BETTER_AUTH_SECRET", SECRET)
-    monkeypatch.setenv("DATABASE_URL", postgres_url)
-    release.main()
-    for statement in (f"DROP TABLE {VERSION_TABLE}", FORMER_KEY, obstacle):
-        rows_of(postgres_url, statement)
+def test_a_key_that_somebody_may_rely_on_stays(former_key: str, rows_of: RowsOf, obstacle: str) -> None:
+    rows_of(former_key, obstacle)
 
     release.main()
 
-    assert rows_of(postgres_url, KEY) == [("PRIMARY KEY (id)", "tasks_pkey")]
-    assert rows_of(postgres_url, f"SELECT version_num FROM {VERSION_TABLE}") == [(HEAD,)]
+    assert rows_of(former_key, KEY) == [("PRIMARY KEY (id)", "tasks_pkey")]
+    assert rows_of(former_key, f"SELECT version_num FROM {VERSION_TABLE}") == [(HEAD,)]
 
 
 @pytest.mark.parametrize(
@@ -224,47 +229,37 @@ def other(postgres_url: str) -> Iterator[psycopg2.extensions.connection]:
 
 
 def test_a_table_in_use_is_changed_as_soon_as_it_is_free(
-    postgres_url: str,
+    former_key: str,
     other: psycopg2.extensions.connection,
     monkeypatch: pytest.MonkeyPatch,
     rows_of: RowsOf,
 ) -> None:
     """A transaction that has read from it holds up the change, which lets all others pass."""
-    monkeypatch.setenv("BETTER_AUTH_SECRET", SECRET)
-    monkeypatch.setenv("DATABASE_URL", postgres_url)
     monkeypatch.setattr(locks, "TABLE_PAUSE", 0.2)
-    release.main()
-    for statement in (f"DROP TABLE {VERSION_TABLE}", FORMER_KEY):
-        rows_of(postgres_url, statement)
     with other.cursor() as cursor:
         cursor.execute("SELECT count(*) FROM tasks")
     waiting = "SELECT pid FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query ~ '^ALTER TABLE tasks'"
 
     upgrade = threading.Thread(target=release.main)
     upgrade.start()
-    asyncio.run(until(lambda: bool(rows_of(postgres_url, waiting))))
-    counted = rows_of(postgres_url, "SET lock_timeout = '10s'; SELECT count(*) FROM tasks")
-    before = rows_of(postgres_url, KEY)
+    asyncio.run(until(lambda: bool(rows_of(former_key, waiting))))
+    counted = rows_of(former_key, "SET lock_timeout = '10s'; SELECT count(*) FROM tasks")
+    before = rows_of(former_key, KEY)
     other.rollback()
     upgrade.join(60)
 
     assert (counted, before) == ([(0,)], [("PRIMARY KEY (id)", "tasks_pkey")])
-    assert rows_of(postgres_url, KEY) == [("PRIMARY KEY (user_id, id)", "tasks_pkey")]
+    assert rows_of(former_key, KEY) == [("PRIMARY KEY (user_id, id)", "tasks_pkey")]
 
 
 def test_a_table_that_is_never_free_is_a_sentence(
-    postgres_url: str,
+    former_key: str,
     other: psycopg2.extensions.connection,
     monkeypatch: pytest.MonkeyPatch,
     rows_of: RowsOf,
 ) -> None:
-    monkeypatch.setenv("BETTER_AUTH_SECRET", SECRET)
-    monkeypatch.setenv("DATABASE_URL", postgres_url)
     monkeypatch.setattr(locks, "TABLE_PAUSE", 0.0)
     monkeypatch.setattr(locks, "ATTEMPTS", 2)
-    release.main()
-    for statement in (f"DROP TABLE {VERSION_TABLE}", FORMER_KEY):
-        rows_of(postgres_url, statement)
     with other.cursor() as cursor:
         cursor.execute("SELECT count(*) FROM tasks")
 
@@ -275,7 +270,7 @@ def test_a_table_that_is_never_free_is_a_sentence(
         "Cannot prepare the database: the tables cannot be brought up to date: "
         "canceling statement due to lock timeout (55P03)"
     )
-    assert rows_of(postgres_url, KEY) == [("PRIMARY KEY (id)", "tasks_pkey")]
+    assert rows_of(former_key, KEY) == [("PRIMARY KEY (id)", "tasks_pkey")]
 
 
 def test_tables_of_an_earlier_version_need_not_fit_yet(
