@@ -173,7 +173,7 @@ class Sqlite:
         connection = self._connect()
         try:
             connection.execute("PRAGMA foreign_keys = ON")
-            connection.execute("PRAGMA journal_mode = WAL")
+            _use_wal(connection, self._patience)
             self._file = _identity(self._path)
         except sqlite3.Error:
             connection.close()
@@ -193,6 +193,19 @@ def _transaction(connection: sqlite3.Connection, statements: Sequence[str]) -> R
         connection.rollback()
         raise
     return ()
+
+
+def _use_wal(connection: sqlite3.Connection, patience: float) -> None:
+    """Readers then go on during a write. SQLite refuses at once when two connections change to WAL at the same time."""
+    end = time.monotonic() + patience
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+            return
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > end:
+                raise
+        time.sleep(0.01)
 
 
 def _identity(path: str) -> tuple[int, int] | None:

@@ -203,6 +203,21 @@ def test_a_locked_sqlite_file_is_unavailable_to_writers_alone(run: Run, connect:
     assert run(ask(database, "SELECT id FROM users")) == "ada"
 
 
+def test_a_file_that_another_program_locks_before_wal_mode_is_used_afterwards(
+    run: Run, connect: Connect, tmp_path: Path
+) -> None:
+    """There SQLite refuses at once, so that connections opened at the same moment would refuse each other."""
+    database = connect(f"sqlite:///{tmp_path}/todo.db", deadline=0.5)
+
+    with closing(sqlite3.connect(tmp_path / "todo.db")) as other:
+        other.execute("CREATE TABLE unrelated (id)")
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(DatabaseUnavailable):
+            run(ask(database, "SELECT 1"))
+
+    assert run(ask(database, "SELECT 1")) == 1
+
+
 def test_a_write_that_is_given_up_while_its_connection_is_opened_never_runs(
     run: Run, connect: Connect, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
