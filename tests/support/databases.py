@@ -1,7 +1,8 @@
 """A fresh database for each test, of each kind: on SQLite, and in four ways on PostgreSQL.
 
-A test that asks for `database_url` (or anything built on it) runs once on each kind in `DATABASES`. Those marked
-`database("any")` run on SQLite alone, and those marked `database("bare")` on no kind that has its tables already.
+A test that asks for `database_url` (or anything built on it) runs once on each kind in `DATABASES`, and those of two
+folders on the kinds in `BESIDES` too. Those marked `database("any")` run on SQLite alone, and those marked
+`database("bare")` on no kind that has its tables already. `--database KIND` runs all of them on that kind.
 """
 
 import shutil
@@ -24,12 +25,11 @@ from tests.support.proxy import Proxy
 from tests.support.rows import Rows, RowsOf, database_name
 from tests.support.servers import PgBouncer, Postgres
 
-DATABASES = ("sqlite", "postgresql", "pgbouncer", "partitioned")
-# Made by the oldest version, and brought up to date: for the tests of the contract, which are in this folder.
-MIGRATED = ("migrated-sqlite", "migrated")
-CONTRACT = "api"
-# Kinds whose tables are there before the app starts.
-MADE_BEFORE = ("partitioned", *MIGRATED)
+DATABASES = ("sqlite", "postgresql", "pgbouncer")
+# Kinds whose tables are there before the app starts; the migrated ones were made by the oldest version.
+MADE_BEFORE = ("partitioned", "migrated-sqlite", "migrated")
+# By folder. What other tests add is how processes start, fail and race, for which a table's layout makes no difference.
+BESIDES = {"api": MADE_BEFORE, "database": ("partitioned",)}
 
 GIVEN = pytest.StashKey[Given]()
 LEFT_OUT = pytest.StashKey[tuple[int, int]]()
@@ -37,7 +37,7 @@ LEFT_OUT = pytest.StashKey[tuple[int, int]]()
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
-        "--database", choices=[*DATABASES, *MIGRATED], help="run the tests that need a database on this one only"
+        "--database", choices=[*DATABASES, *MADE_BEFORE], help="run the tests that need a database on this one only"
     )
     parser.addoption(
         OPTION, metavar="URL", help="run the tests that need no more than a database on this one, which has no tables"
@@ -75,7 +75,7 @@ def kinds_for(metafunc: pytest.Metafunc) -> Sequence[str]:
     elif of == "any" or metafunc.config.getoption("--quick"):
         kinds = ["sqlite"]
     else:
-        kinds = [*DATABASES, *(MIGRATED if metafunc.definition.path.parent.name == CONTRACT else ())]
+        kinds = [*DATABASES, *BESIDES.get(metafunc.definition.path.parent.name, ())]
     return [kind for kind in kinds if of != "bare" or kind not in MADE_BEFORE]
 
 
