@@ -5,6 +5,7 @@ import hashlib
 import logging
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import limits
@@ -65,7 +66,10 @@ class SharedCounts:
         return found
 
     async def close(self) -> None:
-        await self._pool.aclose()
+        # With TLS, a Redis that hangs does not take leave.
+        with suppress(TimeoutError):
+            async with asyncio.timeout(PATIENCE):
+                await self._pool.aclose()
 
     async def _hit(self, person: str) -> Quota:
         # Whatever characters an id has, and however many; and Redis holds no ids.
