@@ -191,11 +191,11 @@ async def lifespan(app: Starlette) -> AsyncIterator[None]:
             logger.warning(remark)
     except DatabaseUnavailable as error:
         logger.warning("Started without the database; requests get a 503 until it can be reached: %s", error)
-    with app.state.metrics.written() if app.state.metrics else nullcontext():
-        yield
+    limit: RateLimit | None = app.state.rate_limit
+    async with limit.connected() if limit else nullcontext():
+        with app.state.metrics.written() if app.state.metrics else nullcontext():
+            yield
     database.close()
-    if app.state.rate_limit:
-        await app.state.rate_limit.close()
 
 
 def caller(request: Request) -> Caller:

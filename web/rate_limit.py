@@ -1,6 +1,8 @@
 """RATE_LIMIT: how many requests one person may make."""
 
 import math
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 from starlette.exceptions import HTTPException
@@ -42,9 +44,15 @@ class RateLimit:
         if not quota.passes:
             raise self._refusal(quota)
 
-    async def close(self) -> None:
-        if self.shared is not None:
-            await self.shared.close()
+    @asynccontextmanager
+    async def connected(self) -> AsyncIterator[None]:
+        """With connections to the storage, if there is one."""
+        if self.shared is None:
+            yield
+            return
+        await self.shared.open()
+        yield
+        await self.shared.close()
 
     def _refusal(self, quota: Quota) -> HTTPException:
         wait = str(quota.retry_after)
