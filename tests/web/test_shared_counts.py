@@ -231,3 +231,19 @@ def test_an_option_that_does_not_fit_refuses_nobody(
 
     assert left(ada) == 3
     assert len(messages()) == 1
+
+
+def test_one_request_alone_asks_whether_redis_is_back(server: RedisServer, clock: Clock) -> None:
+    async def hit_at_once_after_an_outage() -> list[int]:
+        shared = SharedCounts("100/minute", server.url(), Counts(Rate(100, 60)), clock)
+        server.halt()
+        await shared.hit("ada")
+        server.resume()
+        clock.now += PAUSE
+        found = await asyncio.gather(*(shared.hit("ada") for _ in range(10)))
+        found.append(await shared.hit("ada"))
+        await shared.close()
+        return [quota.remaining for quota in found]
+
+    # The first one is counted by Redis, and the others by the process, which has counted one before.
+    assert asyncio.run(hit_at_once_after_an_outage()) == [99, *range(98, 89, -1), 98]
