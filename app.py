@@ -31,6 +31,7 @@ from web.metrics import Metrics
 from web.middleware import CORS, BodyLimit, RequestLog, Shield, TrailingSlash
 from web.pieces import is_one_piece, pieces
 from web.process import end_with_0, end_with_parent
+from web.rate_limit import LimitRate, RateLimit
 from web.routing import Resource
 from web.task_limit import TaskLimit
 from web.users import EnsureUser, UserRows
@@ -153,10 +154,12 @@ def create_app(settings: Settings) -> Starlette:
     keys = KeySet(settings.keys_url)
     backend = JWTBackend(TokenVerifier(settings, keys))
     metrics = Metrics(database, keys) if settings.metrics_port else None
+    rate_limit = RateLimit(settings.rate_limit, settings.rate_limit_storage) if settings.rate_limit else None
     # Inside the exception handlers, so that what these raise is answered like anything else.
     api_middleware = [
         Middleware(BodyLimit),
         Middleware(AuthenticationMiddleware, backend=backend, on_error=unauthenticated),
+        *([Middleware(LimitRate, limit=rate_limit)] if rate_limit else []),
         Middleware(EnsureUser, database=database, rows=user_rows),
         Middleware(TrailingSlash),
     ]
@@ -174,6 +177,7 @@ def create_app(settings: Settings) -> Starlette:
     app.router.redirect_slashes = False
     app.state.database, app.state.user_rows, app.state.metrics = database, user_rows, metrics
     app.state.task_limit = TaskLimit(settings.task_limit) if settings.task_limit else None
+    app.state.rate_limit = rate_limit
     return app
 
 
@@ -187,8 +191,10 @@ async def lifespan(app: Starlette) -> AsyncIterator[None]:
             logger.warning(remark)
     except DatabaseUnavailable as error:
         logger.warning("Started without the database; requests get a 503 until it can be reached: %s", error)
-    with app.state.metrics.written() if app.state.metrics else nullcontext():
-        yield
+    limit: RateLimit | None = app.state.rate_limit
+    async with limit.connected() if limit else nullcontext():
+        with app.state.metrics.written() if app.state.metrics else nullcontext():
+            yield
     database.close()
 
 

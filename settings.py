@@ -29,6 +29,10 @@ HOST = re.compile(r"[a-z0-9._-]+|[0-9a-f:.]+")
 # RFC 6750, section 3: the characters of an error_description.
 QUOTABLE = re.compile(r"[ !#-\[\]-~]*")
 
+RATE = re.compile(r"([0-9]{1,7})/(second|minute|hour|day)", re.ASCII)
+# What may follow the host and the port of Redis.
+REDIS_OPTIONS = re.compile(r"(/[0-9]{0,9})?(\?ssl_cert_reqs=(none|required)|\?ssl_ca_certs=[^&#]+)?")
+
 CHOICES = {"log_level": ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"), "log_format": ("text", "json")}
 
 
@@ -59,6 +63,8 @@ class Settings:
     log_format: str = "text"
     metrics_port: int | None = None
     task_limit: int | None = None
+    rate_limit: str = ""
+    rate_limit_storage: str = field(default="", repr=False)
 
     def __post_init__(self) -> None:
         _check_secret(self.secret)
@@ -74,6 +80,7 @@ class Settings:
         _check_range("TASK_LIMIT", self.task_limit, 1_000_000)
         if self.metrics_port == self.port:
             raise SettingsError(f"METRICS_PORT is {self.port}, and so is PORT; give the metrics a port of their own.")
+        _check_rate_limit(self.rate_limit, self.rate_limit_storage)
         for name, known in CHOICES.items():
             if (value := getattr(self, name)) not in known:
                 raise SettingsError(f"{name.upper()} is {value!r}; it must be one of {', '.join(known)}.")
@@ -105,6 +112,8 @@ class Settings:
             log_format=(os.getenv("LOG_FORMAT") or "text").lower(),
             metrics_port=_integer("METRICS_PORT", 0) if os.getenv("METRICS_PORT") else None,
             task_limit=_integer("TASK_LIMIT", 0) if os.getenv("TASK_LIMIT") else None,
+            rate_limit=os.getenv("RATE_LIMIT", ""),
+            rate_limit_storage=os.getenv("RATE_LIMIT_STORAGE", ""),
         )
 
     @property
@@ -146,6 +155,31 @@ class Settings:
 def _check_range(name: str, value: int | None, maximum: int) -> None:
     if value is not None and not 1 <= value <= maximum:
         raise SettingsError(f"{name} is {value}; it must be from 1 to {maximum}.")
+
+
+def _check_rate_limit(rate: str, storage: str) -> None:
+    found = RATE.fullmatch(rate)
+    if rate and not (found and 1 <= int(found[1]) <= 1_000_000):
+        raise SettingsError(
+            f"RATE_LIMIT is {rate!r}; it must be like 600/minute: 1 to 1000000 per second, minute, hour or day."
+        )
+    if not storage:
+        return
+    if not rate:
+        raise SettingsError("RATE_LIMIT_STORAGE is set without RATE_LIMIT; set both, such as RATE_LIMIT=600/minute.")
+    scheme, _, rest = storage.partition("://")
+    try:
+        parts = urlsplit(storage)
+        is_address = parts.port != 0 and HOST.fullmatch(parts.hostname or "") is not None
+    except ValueError:
+        is_address = False
+    options = rest[len(parts.netloc) :] if is_address else ""
+    if scheme not in ("redis", "rediss") or not is_address or not REDIS_OPTIONS.fullmatch(options):
+        # Do not repeat the value, which may hold a password.
+        raise SettingsError(
+            "RATE_LIMIT_STORAGE cannot be read; it must be an address like redis://:password@host:6379/0, or rediss:// "
+            "for TLS, with a port from 1 to 65535."
+        )
 
 
 def _check_secret(secret: str) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 from pydantic import BaseModel, TypeAdapter
 from pydantic.json_schema import GenerateJsonSchema
 
-from openapi.operations import ERRORS, HEADERS, OPERATIONS, Object, ref
+from openapi.operations import ERRORS, HEADERS, LIMITED, OPERATIONS, Object, ref
 from paging import MAXIMUM_ID
 from schemas import TaskComplete, TaskCreate, TaskOut, TaskUpdate
 from web.routing import Resource
@@ -71,7 +71,7 @@ def _operation(name: str, prefix: str, path: str) -> Object:
     errors = {
         *known.errors,
         500,
-        *((401, 413, 503) if private else ()),
+        *((401, 413, 429, 503) if private else ()),
         *((400,) if known.query or known.body else ()),
         *((403,) if known.body else ()),
         *((404,) if has_id else ()),
@@ -82,7 +82,10 @@ def _operation(name: str, prefix: str, path: str) -> Object:
         "summary": known.summary,
         "tags": ["tasks" if private else "service"],
         "parameters": [ref("parameters", "id"), *parameters] if has_id else parameters,
-        "responses": {str(status): response for status, response in known.success.items()}
+        "responses": {
+            str(status): response | {"headers": response["headers"] | (LIMITED if private else {})}
+            for status, response in known.success.items()
+        }
         | {str(status): ref("responses", str(status)) for status in sorted(errors)},
     }
     if known.description:

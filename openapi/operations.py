@@ -44,24 +44,44 @@ HEADERS_OF_ALL = {
     "Access-Control-Allow-Credentials": header(_WITH_ORIGIN, "true", required=False),
     "Access-Control-Expose-Headers": header(_WITH_ORIGIN, "Allow, Link", required=False),
 }
-HEADERS = HEADERS_OF_ALL | {
-    "Location": header("The address of the new task.", "/api/tasks/1"),
-    "Link": header(
-        'RFC 8288; `rel="next"` is the address of the next page. Absent from the last one.',
-        '</api/tasks?limit=1&cursor=WyJjcmVhdGVkIiwi>; rel="next"',
+_WITH_LIMIT = "Sent below `/api` once the token is verified, where the server has a limit (RATE_LIMIT); "
+_WITH_LIMIT += "draft-ietf-httpapi-ratelimit-headers-11."
+RATE_LIMIT = {
+    "RateLimit-Policy": header(
+        f"So many requests (`q`) a person may make in so many seconds (`w`). {_WITH_LIMIT}",
+        '"person";q=600;w=60',
         required=False,
     ),
-    "Retry-After": header("Seconds after which to try again.", 1, minimum=0),
-    "WWW-Authenticate": header(
-        "RFC 6750, section 3.",
-        'Bearer error="invalid_token", error_description="The token has expired; get a new one."',
+    "RateLimit": header(
+        f"So many more (`r`) they may make within so many seconds (`t`). {_WITH_LIMIT}",
+        '"person";r=599;t=60',
+        required=False,
     ),
-    "Content-Security-Policy": header("What the page may load.", "default-src 'none'"),
 }
+LIMITED = {name: ref("headers", name) for name in RATE_LIMIT}
+HEADERS = (
+    HEADERS_OF_ALL
+    | RATE_LIMIT
+    | {
+        "Location": header("The address of the new task.", "/api/tasks/1"),
+        "Link": header(
+            'RFC 8288; `rel="next"` is the address of the next page. Absent from the last one.',
+            '</api/tasks?limit=1&cursor=WyJjcmVhdGVkIiwi>; rel="next"',
+            required=False,
+        ),
+        "Retry-After": header("Seconds after which to try again.", 1, minimum=0),
+        "WWW-Authenticate": header(
+            "RFC 6750, section 3.",
+            'Bearer error="invalid_token", error_description="The token has expired; get a new one."',
+        ),
+        "Content-Security-Policy": header("What the page may load.", "default-src 'none'"),
+    }
+)
 
 
 def error(description: str, detail: str, headers: Iterable[str] = (), **members: Any) -> Object:
-    return answer(description, {"schema": ref("schemas", "Error"), "example": {"detail": detail, **members}}, headers)
+    content = {"schema": ref("schemas", "Error"), "example": {"detail": detail, **members}}
+    return answer(description, content, [*headers, *RATE_LIMIT])
 
 
 ERRORS = {
@@ -81,6 +101,11 @@ ERRORS = {
     ),
     404: error("There is no such task, or it is somebody else's.", "There is no such task."),
     413: error("The body is larger than 64 KiB.", "The body is larger than 64 KiB."),
+    429: error(
+        "You have made as many requests as the server's limit allows.",
+        "You have made as many requests as you may make (600 per minute); try again in 2 s.",
+        ["Retry-After"],
+    ),
     500: error("A defect of the server; it has been logged.", "Something is wrong on our side; it has been logged."),
     503: error(
         "The database or the key server cannot be reached, or too many requests wait.",

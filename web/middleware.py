@@ -33,7 +33,8 @@ PROBES = ("/health", "/ready")
 NO_ROUTES: Mapping[Any, str] = {}
 
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
-EXPOSED = ("Allow", "Link", "Location", "Retry-After", "WWW-Authenticate", "X-Request-ID")
+RATE_LIMIT = ("RateLimit", "RateLimit-Policy")
+EXPOSED = ("Allow", "Link", "Location", *RATE_LIMIT, "Retry-After", "WWW-Authenticate", "X-Request-ID")
 VARY = {"Vary": "Origin"}
 RAW_VARY = Headers(VARY).raw
 NO_ORIGIN = "This origin is not allowed; set BETTER_AUTH_URL to it, or add it to CORS_ORIGINS."
@@ -74,6 +75,7 @@ class RequestLog:
                 status = message["status"]
                 message["headers"] = [
                     *message["headers"],
+                    *scope.get("rate_limit", ()),
                     (b"x-request-id", request_id),
                     (b"cache-control", b"no-store"),
                     (b"x-content-type-options", b"nosniff"),

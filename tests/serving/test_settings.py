@@ -14,7 +14,7 @@ from tests.support.tokens import SECRET
 VARIABLES = ["BETTER_AUTH_SECRET", "BETTER_AUTH_URL", "CORS_ORIGINS", "JWT_ISSUER", "JWT_AUDIENCE", "JWKS_URL"]
 VARIABLES += ["DATABASE_URL", "DATABASE_POOL_SIZE", "LOG_LEVEL", "PORT", "WEB_CONCURRENCY"]
 VARIABLES += ["FORWARDED_ALLOW_IPS"]
-VARIABLES += ["LOG_FORMAT", "METRICS_PORT", "TASK_LIMIT"]
+VARIABLES += ["LOG_FORMAT", "METRICS_PORT", "TASK_LIMIT", "RATE_LIMIT", "RATE_LIMIT_STORAGE"]
 
 
 @pytest.fixture(autouse=True)
@@ -42,6 +42,10 @@ def no_address(name: str, value: str) -> str:
 
 def not_ascii(name: str, value: str) -> str:
     return f"{name} is {value!r}; it must be ASCII, without quotes and backslashes."
+
+
+def no_rate(value: str) -> str:
+    return f"RATE_LIMIT is {value!r}; it must be like 600/minute: 1 to 1000000 per second, minute, hour or day."
 
 
 def other_kind(kind: str) -> str:
@@ -94,6 +98,40 @@ NO_SECRET = (
 KEYS = ["-----BEGIN PUBLIC KEY-----\nsesame\n-----END PUBLIC KEY-----", f"ssh-ed25519 {'sesame' * 6}"]
 KEYS += ['{"kty": "OKP", "crv": "Ed25519", "x": "sesame"}']
 
+RATES = ["600", "600/", "/minute", "600/fortnight", "600/minutes", "600/10minutes", "0/minute", "1000001/day", "-1/day"]
+RATES += [
+    "600 per minute",
+    "1/second;600/minute",
+    "1.5/second",
+    "\uff16/minute",
+    " 600/minute",
+    "600/MINUTE",
+    "600/minute\n",
+]
+STORAGES = [
+    "localhost:6379",
+    "memory://",
+    "async+redis://h",
+    "REDIS://h",
+    "redis+unix:///tmp/r",
+    "redis://",
+    "redis://:sesame@",
+]
+STORAGES += [
+    "redis://:sesame@h:0",
+    "redis://:sesame@h:65536",
+    "redis://:sesame@h:port",
+    "redis://:ses/ame@h",
+    "redis://[::1",
+]
+STORAGES += [
+    "redis://:sesame@h/one",
+    "redis://h?socket_timeout=sesame",
+    "redis://h/0#1",
+    "redis://a b",
+    "redis://a:1,b:1",
+]
+
 REFUSALS = [
     ("BETTER_AUTH_SECRET", "", NOT_SET),
     ("BETTER_AUTH_SECRET", " " * 40, NOT_SET),
@@ -138,6 +176,12 @@ REFUSALS = [
     ],
     ("LOG_LEVEL", "loud", "LOG_LEVEL is 'LOUD'; it must be one of DEBUG, INFO, WARNING, ERROR, CRITICAL."),
     ("LOG_FORMAT", "XML", "LOG_FORMAT is 'xml'; it must be one of text, json."),
+    *[("RATE_LIMIT", rate, no_rate(rate)) for rate in RATES],
+    (
+        "RATE_LIMIT_STORAGE",
+        "redis://:sesame@h",
+        "RATE_LIMIT_STORAGE is set without RATE_LIMIT; set both, such as RATE_LIMIT=600/minute.",
+    ),
     ("METRICS_PORT", "8000", "METRICS_PORT is 8000, and so is PORT; give the metrics a port of their own."),
 ]
 
@@ -151,6 +195,37 @@ def test_a_bad_value_is_refused_with_a_sentence(name: str, value: str, sentence:
 
     assert str(refused.value) == sentence
     assert "sesame" not in sentence
+
+
+@pytest.mark.parametrize("rate", ["1/second", "600/minute", "1000000/hour", "86400/day"])
+def test_a_rate_is_for_each_second_minute_hour_or_day(rate: str) -> None:
+    assert read(RATE_LIMIT=rate).rate_limit == rate
+
+
+@pytest.mark.parametrize("url", STORAGES)
+def test_a_bad_storage_is_refused_with_a_sentence_that_does_not_repeat_it(url: str) -> None:
+    with pytest.raises(SettingsError) as refused:
+        read(RATE_LIMIT="600/minute", RATE_LIMIT_STORAGE=url)
+
+    assert str(refused.value) == (
+        "RATE_LIMIT_STORAGE cannot be read; it must be an address like redis://:password@host:6379/0, or rediss:// "
+        "for TLS, with a port from 1 to 65535."
+    )
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "redis://h",
+        "redis://127.0.0.1:6379/",
+        "redis://[::1]:1/15",
+        "rediss://:s@me@Redis.example:65535/0",
+        "rediss://ada:sesame@h:6380?ssl_cert_reqs=none",
+        "rediss://h/0?ssl_ca_certs=/etc/ssl/redis.pem",
+    ],
+)
+def test_a_storage_is_an_address_of_redis(url: str) -> None:
+    assert read(RATE_LIMIT="600/minute", RATE_LIMIT_STORAGE=url).rate_limit_storage == url
 
 
 @pytest.mark.parametrize(
@@ -184,6 +259,7 @@ def test_everything_but_the_secret_has_a_default(variables: dict[str, str]) -> N
     assert (settings.port, settings.workers, settings.trusted_proxies) == (8000, 1, "127.0.0.1,::1")
     assert (settings.log_format, settings.metrics_port) == ("text", None)
     assert settings.task_limit is None
+    assert (settings.rate_limit, settings.rate_limit_storage) == ("", "")
 
 
 def test_every_variable_is_read() -> None:
@@ -203,6 +279,8 @@ def test_every_variable_is_read() -> None:
         LOG_FORMAT="JSON",
         METRICS_PORT="9100",
         TASK_LIMIT="1000",
+        RATE_LIMIT="600/minute",
+        RATE_LIMIT_STORAGE="rediss://ada:se%40same@redis.example:6380/1",
     )
 
     assert settings == Settings(
@@ -221,6 +299,8 @@ def test_every_variable_is_read() -> None:
         log_format="json",
         metrics_port=9100,
         task_limit=1000,
+        rate_limit="600/minute",
+        rate_limit_storage="rediss://ada:se%40same@redis.example:6380/1",
     )
     assert (settings.issuer, settings.audience) == ("urn:issuer", "urn:tasks")
     assert settings.keys_url == "http://frontend:3000/keys?all=1"
@@ -294,7 +374,7 @@ def test_any_other_database_is_for_any_number_of_workers(url: str) -> None:
 
 
 def test_a_printed_settings_object_tells_no_secret() -> None:
-    shown = repr(read(DATABASE_URL=f"postgresql://{NEON}"))
+    shown = repr(read(DATABASE_URL=f"postgresql://{NEON}", RATE_LIMIT="1/day", RATE_LIMIT_STORAGE="redis://:same@h"))
 
     assert SECRET not in shown
     assert "same" not in shown

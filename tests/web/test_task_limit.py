@@ -18,6 +18,7 @@ from database import Caller
 from settings import Settings
 from tests.conftest import Rows
 from tests.support.asgi import call_at_once
+from tests.support.clock import Clock
 from tests.support.tokens import bearer, token_of
 from tests.support.waiting import until
 from web.task_limit import TaskLimit
@@ -28,16 +29,6 @@ COUNT = "SELECT count(*) FROM tasks WHERE user_id = 'ada'"
 
 def refusal(limit: int) -> dict[str, str]:
     return {"detail": f"You have as many tasks as you may have ({limit}); delete one to add another."}
-
-
-class Clock:
-    """Stands still until it is moved."""
-
-    def __init__(self) -> None:
-        self.now = 100.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 @pytest.fixture
