@@ -372,6 +372,13 @@ def test_a_bad_setting_is_its_sentence(variables: dict[str, str], sentence: str)
     assert lines[0].startswith("python: ")
 
 
+def test_a_bad_setting_ends_the_check(check_of: Check) -> None:
+    status, values, problems = check_of("sqlite://", LOG_FORMAT="xml")
+
+    assert (status, problems) == (1, ["The app cannot start: LOG_FORMAT is 'xml'; it must be one of text, json."])
+    assert {name for name in values if name.isupper()} == set()
+
+
 @pytest.fixture
 def guarded(postgres: Postgres) -> Iterator[str]:
     """The name of a role that needs its password."""
