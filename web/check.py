@@ -54,7 +54,7 @@ def check() -> int:
     try:
         settings = Settings.from_environment()
     except SettingsError as error:
-        report.fault(f"The app cannot start: {error}")
+        report.fault(f"The app cannot start: {report.quoted(error)}")
     else:
         for name, value in variables(settings):
             report.line(name, value)
@@ -88,7 +88,7 @@ async def _ask_key_server(url: str, report: Report) -> None:
         keys, unusable = usable_keys((await KeySet(url).listed())["keys"])
     except Exception as error:  # whatever the server does
         report.line("JWKS", f"{shown}, cannot be read")
-        reason = str(error) or f"{type(error).__name__} (it has {TIMEOUT:g} seconds)"
+        reason = report.quoted(error) or f"{type(error).__name__} (it has {TIMEOUT:g} seconds)"
         report.fault(f"The JWKS at {shown} cannot be read: {reason}; {ABOUT_KEYS}.")
         return
     algorithms = ", ".join(sorted({str(key.algorithm_name) for key in keys.values()}))
@@ -113,7 +113,7 @@ async def _ask_database(url: URL, report: Report) -> None:
     except TimeoutError:
         report.fault(f"The database gave no answer within {PATIENCE:g} seconds; see whether it hangs or is overloaded.")
     except Exception as error:  # whatever the database does
-        report.fault(f"The database cannot be used: {error}; see that it runs, or correct DATABASE_URL.")
+        report.fault(f"The database cannot be used: {report.quoted(error)}; see that it runs, or correct DATABASE_URL.")
     finally:
         engine.close()
 

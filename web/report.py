@@ -54,10 +54,17 @@ class Report:
         self.lines.append(f"{name}: {_printable(str(value))}")
 
     def fault(self, sentence: str) -> None:
-        """What a driver says may repeat a URL, so all secrets of the environment are taken out."""
-        for secret in self._secrets:
-            sentence = sentence.replace(secret, HIDDEN)
         self.faults.append(_printable(sentence))
+
+    def quoted(self, error: Exception) -> str:
+        """The message, without the secrets of the environment: a driver or a server may repeat a whole URL.
+
+        Not for sentences of our own: a gap in a known sentence would tell a secret that is a word of it.
+        """
+        message = str(error)
+        for secret in self._secrets:
+            message = message.replace(secret, HIDDEN)
+        return message
 
 
 def variables(settings: Settings) -> Iterator[tuple[str, str]]:
