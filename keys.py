@@ -111,8 +111,7 @@ class KeySet:
             await asyncio.sleep(pause)
         self._begun_at = begun_at = time.monotonic()
         try:
-            async with asyncio.timeout(self._timeout):
-                self._take(json.loads(await self._download()))
+            self._take(await self.listed())
         except Exception as error:  # known keys stay usable, whatever the server does
             text = "The key server %s gave no set of keys within %g seconds: %s(%.200s)"
             logger.warning(text, self._name, self._timeout, type(error).__name__, error)
@@ -122,6 +121,15 @@ class KeySet:
         self._failed, self._fetched_at = False, begun_at
         self.fetches["success"] += 1
         return True
+
+    async def listed(self) -> dict[str, Any]:
+        """The JWKS as the server has it now. Raises whatever keeps it from being read within `timeout`."""
+        async with asyncio.timeout(self._timeout):
+            fetched = json.loads(await self._download())
+        # RFC 7517, section 5.
+        if not isinstance(fetched, dict) or not isinstance(fetched.get("keys"), list):
+            raise ValueError("the answer is not a JSON Web Key Set")
+        return fetched
 
     async def _download(self) -> bytes:
         """The body of a 2xx answer. Uses the proxies that the environment names; does not follow redirects."""
@@ -153,10 +161,7 @@ class KeySet:
         """Made once, because reading the system's certificates takes 20 ms."""
         return ssl.create_default_context()
 
-    def _take(self, fetched: Any) -> None:
-        """Raises `ValueError` for what is not a JWKS (RFC 7517, section 5)."""
-        if not isinstance(fetched, dict) or not isinstance(fetched.get("keys"), list):
-            raise ValueError("the answer is not a JSON Web Key Set")
+    def _take(self, fetched: dict[str, Any]) -> None:
         if fetched == self._set:
             return
         keys, unusable = usable_keys(fetched["keys"])

@@ -54,7 +54,7 @@ async def prepare(engine: Engine, seconds: float) -> Layout:
     if migrations.is_behind(tables.version):
         await upgrade(engine)
         tables = await _inspect(engine, seconds)
-    distribution = await _distribution(engine, tables, seconds)
+    distribution = await distribution_of(engine, tables, seconds)
     return Layout(tables.owns_users, tables.missing_indexes, str(tables.version), distribution)
 
 
@@ -66,14 +66,26 @@ async def upgrade(engine: Engine) -> None:
         raise NotPrepared(f"the tables cannot be brought up to date: {error}{_what_to_do(error)}") from None
 
 
-async def _inspect(engine: Engine, seconds: float) -> Tables:
-    """Raises `NotPrepared` when the app cannot use a table that is there."""
+async def read_tables(engine: Engine, seconds: float) -> Tables:
+    """What the database has of the tables, in one or two round trips. Raises `DatabaseUnavailable`."""
     with_version, without = INSPECT[engine.dialect.name]
     try:
         rows = await _run(engine, with_version, seconds)
     except TablesMissing:
         rows = await _run(engine, without, seconds)
-    tables = Tables(rows, engine.dialect)
+    return Tables(rows, engine.dialect)
+
+
+async def distribution_of(engine: Engine, tables: Tables, seconds: float) -> Distribution:
+    """How the tasks are spread, in one round trip at most. Raises `DatabaseUnavailable`."""
+    if tables.are_partitioned:
+        return "partitioned"
+    return "Citus" if tables.on_citus and await _run(engine, ON_CITUS, seconds) else "none"
+
+
+async def _inspect(engine: Engine, seconds: float) -> Tables:
+    """Raises `NotPrepared` when the app cannot use a table that is there."""
+    tables = await read_tables(engine, seconds)
     if fault := next(tables.faults(), None):
         raise NotPrepared(fault)
     return tables
@@ -86,12 +98,6 @@ async def _run(engine: Engine, statement: TextualSelect, seconds: float) -> Rows
             return await engine.execute(statement, {}, "", deadline)
     except TimeoutError:
         raise DatabaseUnavailable(f"no answer within {seconds:g} seconds") from None
-
-
-async def _distribution(engine: Engine, tables: Tables, seconds: float) -> Distribution:
-    if tables.are_partitioned:
-        return "partitioned"
-    return "Citus" if tables.on_citus and await _run(engine, ON_CITUS, seconds) else "none"
 
 
 async def _create(engine: Engine, tables: Tables, seconds: float) -> None:

@@ -1,5 +1,6 @@
-"""`python main.py [--reload]` serves the app; `uvicorn main:app` finds the same app as `uvicorn app:app`."""
+"""`python main.py [--reload]` serves the app, as `uvicorn main:app` and `app:app` do; `--check` says what is wrong."""
 
+import os
 import sys
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
@@ -10,6 +11,15 @@ from uvicorn.config import STARTUP_FAILURE
 from uvicorn.supervisors import Multiprocess
 
 from web.log import JSON, begin_logging
+
+if __name__ == "__main__" and sys.argv[1:] == ["--check"]:
+    # Before the app, which bad settings keep from being made.
+    from web.check import check
+
+    status = check()
+    sys.stdout.flush()
+    # Python's own end waits for the threads in which names (DNS) are looked up.
+    os._exit(status)
 
 # Before the rest, whose import may fail.
 begin_logging()
@@ -86,5 +96,6 @@ def _metrics(settings: Settings) -> AbstractContextManager[None]:
 
 if __name__ == "__main__":
     if sys.argv[1:] not in ([], ["--reload"]):
-        sys.exit("Usage: python main.py [--reload]. The environment sets the port and everything else; see README.md.")
+        usage = "Usage: python main.py [--reload | --check]."
+        sys.exit(f"{usage} The environment sets the port and everything else; see README.md.")
     serve(reload=bool(sys.argv[1:]))

@@ -71,6 +71,16 @@ class Postgres:
         finally:
             pool.leave(place, deadline)
 
+    async def is_pooled(self) -> bool:
+        """Whether something in between, such as PgBouncer or Neon's proxy, hands out process ids of its own."""
+        pool = self._pools.get()
+        place = await pool.enter("")
+        try:
+            cursor = await (await place.connect()).execute("SELECT pg_backend_pid()")
+            return bool(cursor.fetchone()[0] != cursor.connection.get_backend_pid())
+        finally:
+            pool.leave(place, 0.0)
+
     def close(self) -> None:
         self._pools.close()
 

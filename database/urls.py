@@ -21,6 +21,9 @@ def url_with_driver(text: str) -> URL:
     """
     try:
         url = make_url(text)
+        # The rest of a password that holds an @, which messages about the host would show.
+        if "@" in (url.host or ""):
+            raise ValueError
     except (ArgumentError, ValueError):
         # Not the value itself: it may hold a password.
         raise ValueError(

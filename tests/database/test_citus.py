@@ -3,6 +3,7 @@
 Citus itself cannot be installed where the tests run.
 """
 
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -15,6 +16,7 @@ from tests.conftest import RowsOf, database_name
 from tests.database.conftest import Connect, Run
 from tests.support.servers import Postgres
 from tests.support.tokens import SECRET
+from web.check import check
 
 CONTROL = "default_version = '1.0'\nrelocatable = true\n"
 SCRIPT = """
@@ -82,6 +84,17 @@ def test_filled_tables_are_distributed_by_a_command_of_its_own(
 
     assert (before, database.layout.distribution) == ([], "Citus")
     assert rows_of(citus, CALLS) == CONCURRENTLY
+
+
+def test_the_check_names_it(citus: str, rows_of: RowsOf, capsys: pytest.CaptureFixture[str]) -> None:
+    rows_of(citus, "CREATE EXTENSION citus")
+    release.main()
+
+    check()
+
+    lines = capsys.readouterr().out.splitlines()
+    assert [line for line in lines if re.match(r"database: PostgreSQL 18\.\d+ with Citus 1\.0$", line)]
+    assert "distribution: Citus" in lines
 
 
 def test_a_distribution_that_was_broken_off_is_repeated(citus: str, rows_of: RowsOf) -> None:

@@ -106,10 +106,13 @@ def test_a_port_that_is_taken_is_a_failure(url: str, workers: str, port: int) ->
     assert [line for line in lines if "ddress already in use" in line]
 
 
-def test_an_unknown_argument_is_refused_with_a_sentence() -> None:
-    status, lines = end([*SERVE, "--port", "9000"], {})
+@pytest.mark.parametrize("arguments", [["--port", "9000"], ["--check", "--reload"]], ids=["unknown", "two"])
+def test_other_arguments_are_refused_with_a_sentence(arguments: list[str]) -> None:
+    status, lines = end([*SERVE, *arguments], {})
 
-    usage = "Usage: python main.py [--reload]. The environment sets the port and everything else; see README.md."
+    usage = (
+        "Usage: python main.py [--reload | --check]. The environment sets the port and everything else; see README.md."
+    )
     assert (status, lines) == (1, [usage])
 
 

@@ -84,6 +84,7 @@ NOT_PATHS = [
 ]
 OTHER_KINDS = ["mysql", "postgresql+asyncpg", "postgresql+psycopg", "sqlite+aiosqlite", "prisma"]
 UNREADABLE_URLS = ["todo.db", "postgresql:/ada:sesame@h/db", "postgresql://ada:sesame@h:x/db", "ada:sesame@h/db", "://"]
+UNREADABLE_URLS += ["postgresql://ada:ses@me@h/db"]
 CLIENT_REFUSES = {
     "?sslmod=require": 'invalid dsn: invalid connection option "sslmod"',
     "?pgbouncer=true": 'invalid dsn: invalid connection option "pgbouncer"',
