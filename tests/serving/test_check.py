@@ -105,6 +105,8 @@ EXPECTED = {
     "LOG_LEVEL": "INFO (default)",
     "LOG_FORMAT": "text (default)",
     "TASK_LIMIT": "off (default)",
+    "RATE_LIMIT": "none (default)",
+    "RATE_LIMIT_STORAGE": "none (default)",
     "METRICS_PORT": "off (default)",
     "PORT": "8000 (default)",
     "WEB_CONCURRENCY": "1 (default)",
