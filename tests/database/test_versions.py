@@ -89,6 +89,17 @@ def test_the_newest_revision_is_the_version_of_this_code() -> None:
     assert ScriptDirectory.from_config(ALEMBIC).get_current_head() == HEAD
 
 
+@pytest.mark.database("any")
+def test_the_command_alembic_runs_from_the_folder_of_the_source(environment: Environment) -> None:
+    """As a maintainer runs it. The folder of a console script is on its path, and the current one is not."""
+    release.main()
+
+    alembic = [Path(sys.executable).with_name("alembic"), "current"]
+    ended = subprocess.run(alembic, cwd=ROOT, env=environment, capture_output=True, text=True)
+
+    assert (ended.returncode, ended.stdout) == (0, f"{HEAD} (head)\n")
+
+
 @pytest.mark.filterwarnings("ignore:Skipped unsupported reflection of expression-based index")
 @pytest.mark.filterwarnings("ignore:autogenerate skipping metadata-specified expression-based index")
 @pytest.mark.usefixtures("environment")
