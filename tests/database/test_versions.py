@@ -15,6 +15,8 @@ import pytest
 from alembic import command
 from alembic.config import Config
 from alembic.script import ScriptDirectory
+from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError
 from starlette.testclient import TestClient
 
 import release
@@ -72,9 +74,10 @@ def one_version_later(tmp_path: Path) -> Path:
     change(source / "tables.py", column, f"{column}    note: str | None = Field(default=None, sa_type=Text)\n")
     change(source / "migrations/__init__.py", f'HEAD = "{HEAD}"', f'HEAD = "{int(HEAD) + 1}"')
     (source / "migrations/versions/3_notes.py").write_text(
-        "import sqlalchemy as sa\nfrom alembic import op\n"
+        "import sqlalchemy as sa\nfrom alembic import op\nfrom migrations.locks import with_table_lock\n"
         f'revision = "{int(HEAD) + 1}"\ndown_revision = "{HEAD}"\n'
-        'def upgrade() -> None:\n    op.add_column("tasks", sa.Column("note", sa.Text))\n'
+        "def upgrade() -> None:\n"
+        '    with_table_lock(op.get_bind(), lambda: op.add_column("tasks", sa.Column("note", sa.Text)))\n'
     )
     return source
 
@@ -237,6 +240,21 @@ def test_a_process_that_is_up_to_date_imports_no_alembic(environment: Environmen
 def other(postgres_url: str) -> Iterator[psycopg2.extensions.connection]:
     with closing(psycopg2.connect(postgres_url)) as connection:
         yield connection
+
+
+def test_a_change_that_fails_leaves_the_rest_of_its_transaction(environment: Environment, rows: Rows) -> None:
+    """On every kind of database, so that a revision needs to be written once."""
+    release.main()
+    add = text("ALTER TABLE tasks ADD COLUMN other text")
+    insert = text("INSERT INTO users (id) VALUES ('ada')")
+
+    with locks.engine_of(Settings(secret=SECRET, database_url=environment["DATABASE_URL"]).database).begin() as upgrade:
+        upgrade.execute(insert)
+        with pytest.raises(DBAPIError):
+            locks.with_table_lock(upgrade, lambda: [upgrade.execute(add), upgrade.execute(insert)])
+        locks.with_table_lock(upgrade, lambda: upgrade.execute(add))
+
+    assert rows("SELECT users.id, other FROM users LEFT JOIN tasks ON user_id = users.id") == [("ada", None)]
 
 
 def test_a_table_in_use_is_changed_as_soon_as_it_is_free(
