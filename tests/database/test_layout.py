@@ -9,6 +9,9 @@ import pytest
 
 import store
 from database import NotPrepared
+from database.postgres import DIALECT
+from migrations import HEAD, VERSION_TABLE
+from migrations.creation import version_table
 from paging import Sort
 from tests.conftest import Rows, RowsOf
 from tests.database.conftest import Connect, Run
@@ -183,7 +186,8 @@ def test_views_that_take_writes_are_as_good_as_tables(run: Run, connect: Connect
         for table in ("users", "tasks")
         for statement in (f"ALTER TABLE {table} RENAME TO {table}_2", f"CREATE VIEW {table} AS SELECT * FROM {table}_2")
     ]
-    url = make("postgresql", *tables("postgresql", {"users.created_at": "timestamptz"}), *moved)
+    stamp = (*version_table(DIALECT), f"INSERT INTO {VERSION_TABLE} VALUES ('{HEAD}')")
+    url = make("postgresql", *tables("postgresql", {"users.created_at": "timestamptz"}), *moved, *stamp)
 
     use(run, connect, url)
 
