@@ -204,7 +204,7 @@ def test_tables_of_another_schema_are_found_by_the_search_path(
     assert rows_of(url, "SELECT count(*) FROM public.tasks") == [(0,)]
 
 
-def test_tables_of_an_earlier_version_are_used_as_they_are(
+def test_missing_indexes_are_built_at_once_on_sqlite_and_by_a_release_on_postgresql(
     run: Run, connect: Connect, database_url: str, rows: Rows
 ) -> None:
     """SQLite's get the missing indexes at once; PostgreSQL's wait for the release, so that nobody's writes wait."""
