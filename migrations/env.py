@@ -26,7 +26,6 @@ def run(connection: Connection) -> None:
         version_table=VERSION_TABLE,
         include_object=is_compared,
         transaction_per_migration=True,
-        render_as_batch=True,
     )
     with context.begin_transaction():
         context.run_migrations()

@@ -1,7 +1,7 @@
 """One upgrade of a database at a time, and none that keeps others waiting."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from psycopg2.errors import LockNotAvailable
@@ -57,15 +57,19 @@ def exclusively(engine: Engine) -> Iterator[Connection]:
         holder.commit()
 
 
-def with_table_lock(connection: Connection, statement: str) -> None:
-    """Run a statement that locks a table for a moment, again later when the lock cannot be had at once."""
+def with_table_lock(connection: Connection, change: Callable[[], object]) -> None:
+    """Make a change that locks a table for a moment, again later when the lock cannot be had at once.
+
+    On SQLite, where the whole file is locked already, it is made at once.
+    """
     attempts = 0
     while True:
         attempts += 1
         try:
             with connection.begin_nested():
-                connection.execute(text(f"SET LOCAL lock_timeout = {LOCK_TIMEOUT}"))
-                connection.execute(text(statement))
+                if connection.dialect.name == "postgresql":
+                    connection.execute(text(f"SET LOCAL lock_timeout = {LOCK_TIMEOUT}"))
+                change()
             return
         except OperationalError as error:
             if not isinstance(error.orig, LockNotAvailable) or attempts == ATTEMPTS:

@@ -32,8 +32,8 @@ def upgrade() -> None:
         # What an interrupted attempt left.
         op.execute("DROP INDEX CONCURRENTLY IF EXISTS tasks_user_id_id_key")
         op.execute("CREATE UNIQUE INDEX CONCURRENTLY tasks_user_id_id_key ON tasks (user_id, id)")
-    with_table_lock(
-        connection,
+    change = (
         "ALTER TABLE tasks DROP CONSTRAINT tasks_pkey,"
-        " ADD CONSTRAINT tasks_pkey PRIMARY KEY USING INDEX tasks_user_id_id_key",
+        " ADD CONSTRAINT tasks_pkey PRIMARY KEY USING INDEX tasks_user_id_id_key"
     )
+    with_table_lock(connection, lambda: op.execute(change))

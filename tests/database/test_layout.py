@@ -177,13 +177,12 @@ def test_a_trigger_may_fill_a_column(run: Run, connect: Connect, make: Make) -> 
     use(run, connect, url)
 
 
-def test_views_that_take_writes_are_as_good_as_tables(run: Run, connect: Connect, make: Make) -> None:
-    moved = [
-        statement
-        for table in ("users", "tasks")
-        for statement in (f"ALTER TABLE {table} RENAME TO {table}_2", f"CREATE VIEW {table} AS SELECT * FROM {table}_2")
-    ]
-    url = make("postgresql", *tables("postgresql", {"users.created_at": "timestamptz"}), *moved)
+def test_views_that_take_writes_are_as_good_as_tables(run: Run, connect: Connect, make: Make, rows_of: RowsOf) -> None:
+    url = make("postgresql", *tables("postgresql", {"users.created_at": "timestamptz"}))
+    run(connect(url).ready())
+    for table in ("users", "tasks"):
+        rows_of(url, f"ALTER TABLE {table} RENAME TO {table}_2")
+        rows_of(url, f"CREATE VIEW {table} AS SELECT * FROM {table}_2")
 
     use(run, connect, url)
 
@@ -200,7 +199,7 @@ def test_tables_of_another_schema_are_found_by_the_search_path(
     assert rows_of(url, "SELECT count(*) FROM public.tasks") == [(0,)]
 
 
-def test_tables_of_an_earlier_version_are_used_as_they_are(
+def test_missing_indexes_are_built_at_once_on_sqlite_and_by_a_release_on_postgresql(
     run: Run, connect: Connect, database_url: str, rows: Rows
 ) -> None:
     """SQLite's get the missing indexes at once; PostgreSQL's wait for the release, so that nobody's writes wait."""

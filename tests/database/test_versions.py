@@ -15,6 +15,8 @@ import pytest
 from alembic import command
 from alembic.config import Config
 from alembic.script import ScriptDirectory
+from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError
 from starlette.testclient import TestClient
 
 import release
@@ -31,11 +33,12 @@ from tests.support.tokens import SECRET, bearer, token_of
 from tests.support.waiting import until
 
 ADA = bearer(token_of("ada"))
-FORMER_KEY = "ALTER TABLE tasks DROP CONSTRAINT tasks_pkey, ADD CONSTRAINT tasks_pkey PRIMARY KEY (id)"
 KEY = (
     "SELECT pg_get_constraintdef(oid), conname FROM pg_constraint WHERE conrelid = 'tasks'::regclass AND contype = 'p'"
 )
 ALEMBIC = Config(toml_file=str(ROOT / "pyproject.toml"))
+# The number of the next release that changes the tables.
+NEXT = int(HEAD.partition(".")[0]) + 1
 
 Environment = dict[str, str]
 
@@ -52,15 +55,12 @@ def environment(monkeypatch: pytest.MonkeyPatch, database_url: str) -> Environme
 @pytest.fixture
 def from_before_versions(environment: Environment, rows: Rows) -> str:
     """A database as it was before the tables had versions, with a task."""
-    release.main()
-    database_url = environment["DATABASE_URL"]
+    command.upgrade(ALEMBIC, "1")
     rows(f"DROP TABLE {VERSION_TABLE}")
-    if "sqlite" not in database_url:
-        rows(FORMER_KEY)
     rows("INSERT INTO users (id) VALUES ('ada')")
     moment = "'2026-01-02 03:04:05.678901'"
     rows(f"INSERT INTO tasks (user_id, title, created_at, updated_at) VALUES ('ada', 'Old', {moment}, {moment})")
-    return database_url
+    return environment["DATABASE_URL"]
 
 
 @pytest.fixture
@@ -69,12 +69,13 @@ def one_version_later(tmp_path: Path) -> Path:
     source = tmp_path / "later"
     shutil.copytree(ROOT, source, ignore=shutil.ignore_patterns(".*", "tests", "bench", "docs", "examples", "scripts"))
     column = "    due_date: date | None = None\n"
-    change(source / "tables.py", column, f"{column}    note: str | None = Field(default=None, sa_type=Text)\n")
-    change(source / "migrations/__init__.py", f'HEAD = "{HEAD}"', f'HEAD = "{int(HEAD) + 1}"')
-    (source / "migrations/versions/3_notes.py").write_text(
-        "import sqlalchemy as sa\nfrom alembic import op\n"
-        f'revision = "{int(HEAD) + 1}"\ndown_revision = "{HEAD}"\n'
-        'def upgrade() -> None:\n    op.add_column("tasks", sa.Column("note", sa.Text))\n'
+    change(source / "tables.py", column, f"{column}    other: str | None = Field(default=None, sa_type=Text)\n")
+    change(source / "migrations/__init__.py", f'HEAD = "{HEAD}"', f'HEAD = "{NEXT}"')
+    (source / "migrations/versions/next.py").write_text(
+        "import sqlalchemy as sa\nfrom alembic import op\nfrom migrations.locks import with_table_lock\n"
+        f'revision = "{NEXT}"\ndown_revision = "{HEAD}"\n'
+        "def upgrade() -> None:\n"
+        '    with_table_lock(op.get_bind(), lambda: op.add_column("tasks", sa.Column("other", sa.Text)))\n'
     )
     return source
 
@@ -87,6 +88,17 @@ def change(file: Path, old: str, new: str) -> None:
 
 def test_the_newest_revision_is_the_version_of_this_code() -> None:
     assert ScriptDirectory.from_config(ALEMBIC).get_current_head() == HEAD
+
+
+@pytest.mark.database("any")
+def test_the_command_alembic_runs_from_the_folder_of_the_source(environment: Environment) -> None:
+    """As a maintainer runs it. The folder of a console script is on its path, and the current one is not."""
+    release.main()
+
+    alembic = [str(Path(sys.executable).with_name("alembic")), "current"]
+    ended = subprocess.run(alembic, cwd=ROOT, env=environment, capture_output=True, text=True)
+
+    assert (ended.returncode, ended.stdout) == (0, f"{HEAD} (head)\n")
 
 
 @pytest.mark.filterwarnings("ignore:Skipped unsupported reflection of expression-based index")
@@ -125,9 +137,8 @@ def former_key(postgres_url: str, monkeypatch: pytest.MonkeyPatch, rows_of: Rows
     """A database on PostgreSQL from before versions, without tasks, which a release is for."""
     monkeypatch.setenv("BETTER_AUTH_SECRET", SECRET)
     monkeypatch.setenv("DATABASE_URL", postgres_url)
-    release.main()
-    for statement in (f"DROP TABLE {VERSION_TABLE}", FORMER_KEY):
-        rows_of(postgres_url, statement)
+    command.upgrade(ALEMBIC, "1")
+    rows_of(postgres_url, f"DROP TABLE {VERSION_TABLE}")
     return postgres_url
 
 
@@ -154,9 +165,9 @@ def test_a_key_that_somebody_may_rely_on_stays(former_key: str, rows_of: RowsOf,
     [
         (HEAD, None),
         (f"{HEAD}.1", None),
-        (str(int(HEAD) + 1), None),
-        (f"{int(HEAD) + 1}.4", None),
-        (str(int(HEAD) + 2), True),
+        (str(NEXT), None),
+        (f"{NEXT}.4", None),
+        (str(NEXT + 1), True),
         ("9d2f", True),
     ],
 )
@@ -183,7 +194,7 @@ def test_tables_one_release_ahead_that_do_not_fit_are_refused(
     environment: Environment, run: Run, connect: Connect, rows: Rows
 ) -> None:
     release.main()
-    rows(f"UPDATE {VERSION_TABLE} SET version_num = '{int(HEAD) + 1}'")
+    rows(f"UPDATE {VERSION_TABLE} SET version_num = '{NEXT}'")
     rows("ALTER TABLE tasks RENAME COLUMN description TO details")
 
     with pytest.raises(NotPrepared, match=r"^the table tasks has no column description; deploy the newer code$"):
@@ -207,8 +218,8 @@ def test_a_column_is_added_while_the_previous_version_serves(
 
     assert (ended.returncode, ended.stderr) == (0, "")
     assert (created.status_code, ready, titles) == (201, 200, ["New", "Old"])
-    assert rows("SELECT title, note FROM tasks ORDER BY id") == [("Old", None), ("New", None)]
-    assert rows(f"SELECT version_num FROM {VERSION_TABLE}") == [(str(int(HEAD) + 1),)]
+    assert rows("SELECT title, other FROM tasks ORDER BY id") == [("Old", None), ("New", None)]
+    assert rows(f"SELECT version_num FROM {VERSION_TABLE}") == [(str(NEXT),)]
 
 
 def test_a_process_that_is_up_to_date_imports_no_alembic(environment: Environment) -> None:
@@ -226,6 +237,21 @@ def test_a_process_that_is_up_to_date_imports_no_alembic(environment: Environmen
 def other(postgres_url: str) -> Iterator[psycopg2.extensions.connection]:
     with closing(psycopg2.connect(postgres_url)) as connection:
         yield connection
+
+
+def test_a_change_that_fails_leaves_the_rest_of_its_transaction(environment: Environment, rows: Rows) -> None:
+    """On every kind of database, so that a revision needs to be written once."""
+    release.main()
+    add = text("ALTER TABLE tasks ADD COLUMN other text")
+    insert = text("INSERT INTO users (id) VALUES ('ada')")
+
+    with locks.engine_of(Settings(secret=SECRET, database_url=environment["DATABASE_URL"]).database).begin() as upgrade:
+        upgrade.execute(insert)
+        with pytest.raises(DBAPIError):
+            locks.with_table_lock(upgrade, lambda: [upgrade.execute(add), upgrade.execute(insert)])
+        locks.with_table_lock(upgrade, lambda: upgrade.execute(add))
+
+    assert rows("SELECT users.id, other FROM users LEFT JOIN tasks ON user_id = users.id") == [("ada", None)]
 
 
 def test_a_table_in_use_is_changed_as_soon_as_it_is_free(
@@ -273,16 +299,17 @@ def test_a_table_that_is_never_free_is_a_sentence(
     assert rows_of(former_key, KEY) == [("PRIMARY KEY (id)", "tasks_pkey")]
 
 
-def test_tables_of_an_earlier_version_need_not_fit_yet(
+@pytest.mark.database("bare")
+def test_tables_of_an_earlier_version_are_compared_after_their_upgrade(
     environment: Environment, run: Run, connect: Connect, rows: Rows
 ) -> None:
-    release.main()
-    rows(f"UPDATE {VERSION_TABLE} SET version_num = '1'")
-    database = connect(environment["DATABASE_URL"])
+    """Which may bring what they lack."""
+    command.upgrade(ALEMBIC, "1")
+    rows("ALTER TABLE tasks RENAME COLUMN description TO details")
 
-    run(database.ready())
+    with pytest.raises(NotPrepared, match=r"^the table tasks has no column description; "):
+        run(connect(environment["DATABASE_URL"]).ready())
 
-    assert database.layout.version == HEAD
     assert rows(f"SELECT version_num FROM {VERSION_TABLE}") == [(HEAD,)]
 
 
@@ -295,7 +322,7 @@ def test_an_upgrade_waits_for_another_one_outside_of_any_transaction(
     """So that it holds no snapshot, for whose end the other one may wait."""
     monkeypatch.setenv("BETTER_AUTH_SECRET", SECRET)
     monkeypatch.setenv("DATABASE_URL", postgres_url)
-    release.main()
+    command.upgrade(ALEMBIC, "1")
     rows_of(postgres_url, f"DROP TABLE {VERSION_TABLE}")
     with other.cursor() as cursor:
         cursor.execute(f"SELECT pg_advisory_xact_lock({locks.LOCK})")
