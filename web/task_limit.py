@@ -86,17 +86,21 @@ class TaskLimit:
     async def _admit(self, database: Caller, user_id: str, person: _Person) -> None:
         if self._take(person):
             return
-        async with person.counting:
+        # Others of this person may wait for a database that hangs, one after the other.
+        await database.wait(person.counting.acquire())
+        try:
             # Somebody may have counted while this request waited.
             if self._take(person):
                 return
             if self._clock() >= person.until:
-                await person.idle.wait()
+                await database.wait(person.idle.wait())
                 await self._count(database, user_id, person)
             if not self._take(person):
                 raise HTTPException(
                     403, f"You have as many tasks as you may have ({self._limit}); delete one to add another."
                 )
+        finally:
+            person.counting.release()
 
     def _take(self, person: _Person) -> bool:
         if self._clock() >= person.until:

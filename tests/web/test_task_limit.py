@@ -4,9 +4,9 @@ import asyncio
 import logging
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from typing import cast
 
 import pytest
+from sqlalchemy import make_url
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.testclient import TestClient
@@ -14,7 +14,8 @@ from starlette.testclient import TestClient
 import store
 import web.task_limit
 from app import create_app
-from database import Caller
+from database import Caller, Database, DatabaseUnavailable
+from layout import prepare
 from settings import Settings
 from tests.conftest import Rows
 from tests.support.asgi import call_at_once
@@ -205,12 +206,35 @@ class Counting:
         return self.found
 
 
-async def admit(limit: TaskLimit, person: str = "ada") -> int:
+def caller(deadline: float = 60.0) -> Caller:
+    """One that executes nothing, since the counts are stood in for."""
+    return Database(make_url("sqlite://"), pool_size=1, prepare=prepare, deadline=deadline).caller("")
+
+
+async def admit(limit: TaskLimit, person: str = "ada", deadline: float = 60.0) -> int:
     try:
-        async with limit.admitted(cast("Caller", None), person):
+        async with limit.admitted(caller(deadline), person):
             return 201
     except HTTPException as refused:
         return refused.status_code
+
+
+def test_who_waits_behind_a_count_that_hangs_waits_no_longer_than_the_deadline(
+    monkeypatch: pytest.MonkeyPatch, clock: Clock
+) -> None:
+    counting, limit = Counting(0), TaskLimit(320, clock)
+    monkeypatch.setattr(store, "count_tasks", counting)
+
+    async def several() -> tuple[list[str], int, int, int]:
+        first = asyncio.create_task(admit(limit))
+        await until(lambda: counting.asked == 1)
+        others = asyncio.gather(*(admit(limit, deadline=0.01) for _ in range(3)), return_exceptions=True)
+        given_up = await asyncio.wait_for(others, 60)
+        counting.go_on.set()
+        return [repr(error) for error in given_up], await first, await admit(limit), counting.asked
+
+    error = repr(DatabaseUnavailable("no answer within 0.01 seconds"))
+    assert asyncio.run(several()) == ([error] * 3, 201, 201, 1)
 
 
 def test_a_delete_during_a_count_makes_the_next_create_count_again(
@@ -253,7 +277,7 @@ def test_nobody_is_forgotten_while_they_create(monkeypatch: pytest.MonkeyPatch, 
     monkeypatch.setattr(web.task_limit, "REMEMBERED_PEOPLE", 1)
 
     async def another_in_between() -> tuple[int, int, int]:
-        async with limit.admitted(cast("Caller", None), "ada"):
+        async with limit.admitted(caller(), "ada"):
             other = await admit(limit, "bob")
             return other, await admit(limit), counting.asked
 
