@@ -44,6 +44,7 @@ COLUMNS_OF_REVISION_1 = {f"users.{name}" for name in ("id", "email", "name", "cr
 
 DEPLOY_NEWER = "deploy the newer code"
 NOT_OURS = "if the table belongs to another program, give this app a database or a schema of its own"
+CHANGED = "a revision in migrations/ is missing, or another program changed the table"
 
 
 class Row(NamedTuple):
@@ -131,7 +132,7 @@ class Tables:
             yield f"the tables are of version {self.version}, and this code knows version {HEAD}; {DEPLOY_NEWER}"
         # Tables that are known to be older lack what they are about to get.
         if self.version is None or not is_behind(self.version):
-            hint = NOT_OURS if self.version in (None, HEAD) else DEPLOY_NEWER
+            hint = {None: NOT_OURS, HEAD: CHANGED}.get(self.version, DEPLOY_NEWER)
             yield from (f"{fault}; {hint}" for table in (USERS, TASKS) for fault in self._differences(table))
 
     def _differences(self, table: Table) -> Iterator[str]:
