@@ -149,3 +149,18 @@ class Caller:
             raise DatabaseUnavailable(f"no answer within {self._database.deadline:g} seconds") from None
         finally:
             self._left -= clock() - started
+
+    async def wait(self, awaited: Awaitable[object]) -> None:
+        """Wait for something else within the same deadline, which what follows has less of.
+
+        Raises `DatabaseUnavailable` when it has passed.
+        """
+        clock = asyncio.get_running_loop().time
+        started = clock()
+        try:
+            async with asyncio.timeout(self._left):
+                await awaited
+        except TimeoutError:
+            raise DatabaseUnavailable(f"no answer within {self._database.deadline:g} seconds") from None
+        finally:
+            self._left -= clock() - started

@@ -37,11 +37,14 @@ TYPES = {
 }
 
 # Columns of the first version, by which tables without a version are recognised.
-FIRST = {"users.id", "users.email", "users.name", "users.created_at", "tasks.id", "tasks.user_id", "tasks.title"}
-FIRST |= {"tasks.description", "tasks.completed", "tasks.due_date", "tasks.created_at", "tasks.updated_at"}
+COLUMNS_OF_REVISION_1 = {f"users.{name}" for name in ("id", "email", "name", "created_at")} | {
+    f"tasks.{name}"
+    for name in ("id", "user_id", "title", "description", "completed", "due_date", "created_at", "updated_at")
+}
 
-UPDATE = "deploy the newer code"
-HINT = "if the table belongs to another program, give this app a database or a schema of its own"
+DEPLOY_NEWER = "deploy the newer code"
+NOT_OURS = "if the table belongs to another program, give this app a database or a schema of its own"
+CHANGED = "a revision in migrations/ is missing, or another program changed the table"
 
 
 class Row(NamedTuple):
@@ -126,10 +129,10 @@ class Tables:
     def faults(self) -> Iterator[str]:
         """The reasons, as sentences, why the app cannot use these tables."""
         if self.version is not None and is_too_new(self.version):
-            yield f"the tables are of version {self.version}, and this code knows version {HEAD}; {UPDATE}"
+            yield f"the tables are of version {self.version}, and this code knows version {HEAD}; {DEPLOY_NEWER}"
         # Tables that are known to be older lack what they are about to get.
         if self.version is None or not is_behind(self.version):
-            hint = HINT if self.version in (None, HEAD) else UPDATE
+            hint = {None: NOT_OURS, HEAD: CHANGED}.get(self.version, DEPLOY_NEWER)
             yield from (f"{fault}; {hint}" for table in (USERS, TASKS) for fault in self._differences(table))
 
     def _differences(self, table: Table) -> Iterator[str]:
@@ -139,7 +142,7 @@ class Tables:
         for wanted in table.columns if rows else ():
             name, row = f"{table.name}.{wanted.name}", rows.get(wanted.name)
             if row is None:
-                if (inserts or name not in ONLY_INSERTED) and (self.version or name in FIRST):
+                if (inserts or name not in ONLY_INSERTED) and (self.version or name in COLUMNS_OF_REVISION_1):
                     yield f"the table {table.name} has no column {wanted.name}"
             elif not re.fullmatch(TYPES[self._dialect.name][type(wanted.type).__name__], row.type):
                 needed = wanted.type.compile(dialect=self._dialect).lower().removesuffix(" primary key autoincrement")

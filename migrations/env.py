@@ -5,7 +5,7 @@ from typing import Any
 from alembic import context
 from sqlalchemy import Connection, inspect, text
 
-from migrations import VERSION_TABLE
+from migrations import LEAVING, VERSION_TABLE
 from migrations.creation import version_table
 from migrations.indexes import build_missing
 from migrations.locks import engine_of, exclusively
@@ -31,8 +31,10 @@ def run(connection: Connection) -> None:
         context.run_migrations()
 
 
-def is_compared(_: Any, name: str | None, kind: str, *__: Any) -> bool:
-    """What `alembic check` compares with the model: neither other tables of the database, nor indexes."""
+def is_compared(item: Any, name: str | None, kind: str, *_: Any) -> bool:
+    """What `alembic check` compares with the model: neither other tables, nor indexes, nor columns that leave."""
+    if kind == "column":
+        return (item.table.name, name) not in LEAVING
     return kind != "index" and (kind != "table" or name in USERS.metadata.tables)
 
 

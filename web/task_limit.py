@@ -19,12 +19,15 @@ COUNT_LIFETIME = 1.0
 
 
 class _Person:
-    """What this process knows of a person's tasks: `left` creates until `until`, or none at all until then."""
+    """What this process knows of a person's tasks.
+
+    Until `count_expires`, `left` more creates are admitted; with none left, all are refused. After it, the next create
+    counts.
+    """
 
     def __init__(self) -> None:
-        self.left, self.until = 0, float("-inf")
-        # Requests that are here, and those of them whose create is under way.
-        self.present = self.running = 0
+        self.left, self.count_expires = 0, float("-inf")
+        self.waiting_or_running = self.running = 0
         self.deletes = 0
         self.counting = asyncio.Lock()
         self.idle = asyncio.Event()
@@ -54,7 +57,7 @@ class TaskLimit:
     async def admitted(self, database: Caller, user_id: str) -> AsyncIterator[None]:
         """Around the create of a task. Raises a 403, or what the count raises: one more round trip at times."""
         person = self._person(user_id)
-        person.present += 1
+        person.waiting_or_running += 1
         try:
             await self._admit(database, user_id, person)
             try:
@@ -64,21 +67,21 @@ class TaskLimit:
                 if not person.running:
                     person.idle.set()
         finally:
-            person.present -= 1
+            person.waiting_or_running -= 1
 
     def deleted(self, user_id: str) -> None:
         """A task of this person is gone, so that a refusal of before no longer holds."""
         if person := self._people.get(user_id):
             person.deletes += 1
             if not person.left:
-                person.until = float("-inf")
+                person.count_expires = float("-inf")
 
     def _person(self, user_id: str) -> _Person:
         if (found := self._people.get(user_id)) is not None:
             return found
         if len(self._people) >= REMEMBERED_PEOPLE:
             # One whose create is under way would be counted without it.
-            unused = next((known for known, person in self._people.items() if not person.present), None)
+            unused = next((known for known, person in self._people.items() if not person.waiting_or_running), None)
             if unused is not None:
                 del self._people[unused]
         return self._people.setdefault(user_id, _Person())
@@ -86,20 +89,24 @@ class TaskLimit:
     async def _admit(self, database: Caller, user_id: str, person: _Person) -> None:
         if self._take(person):
             return
-        async with person.counting:
+        # Others of this person may wait for a database that hangs, one after the other.
+        await database.wait(person.counting.acquire())
+        try:
             # Somebody may have counted while this request waited.
             if self._take(person):
                 return
-            if self._clock() >= person.until:
-                await person.idle.wait()
+            if self._clock() >= person.count_expires:
+                await database.wait(person.idle.wait())
                 await self._count(database, user_id, person)
             if not self._take(person):
                 raise HTTPException(
                     403, f"You have as many tasks as you may have ({self._limit}); delete one to add another."
                 )
+        finally:
+            person.counting.release()
 
     def _take(self, person: _Person) -> bool:
-        if self._clock() >= person.until:
+        if self._clock() >= person.count_expires:
             person.left = 0
         if not person.left:
             return False
@@ -108,7 +115,7 @@ class TaskLimit:
         person.idle.clear()
         if not person.left:
             # Not a refusal: the next create counts.
-            person.until = float("-inf")
+            person.count_expires = float("-inf")
         return True
 
     async def _count(self, database: Caller, user_id: str, person: _Person) -> None:
@@ -117,4 +124,4 @@ class TaskLimit:
         person.left = max(1, room // SHARES) if room > 0 else 0
         # A delete may have come after the count, which then refuses this request alone.
         is_current = person.left or person.deletes == deletes
-        person.until = self._clock() + COUNT_LIFETIME if is_current else float("-inf")
+        person.count_expires = self._clock() + COUNT_LIFETIME if is_current else float("-inf")

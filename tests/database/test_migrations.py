@@ -14,6 +14,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from app import create_app
+from migrations import LEAVING
 from settings import Settings
 from tests.conftest import RowsOf
 from tests.database.layouts.__main__ import dump_of_sqlite
@@ -99,7 +100,8 @@ def former(kind: str, request: pytest.FixtureRequest, tmp_path: Path) -> Iterato
 
 
 def layout_of(url: str, rows_of: RowsOf) -> Layout:
-    return [rows_of(url, query) for query in LAYOUT[dialect(url)]]
+    """Without columns that leave, which new databases never had."""
+    return [[row for row in rows_of(url, query) if row[:2] not in LEAVING] for query in LAYOUT[dialect(url)]]
 
 
 def dialect(url: str) -> str:

@@ -1,29 +1,26 @@
 """TASK_LIMIT: a person has that many tasks at most, and their tasks are not counted at each create."""
 
-import asyncio
 import logging
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from typing import cast
 
 import pytest
 from starlette.applications import Starlette
-from starlette.exceptions import HTTPException
 from starlette.testclient import TestClient
 
-import store
 import web.task_limit
 from app import create_app
-from database import Caller
 from settings import Settings
 from tests.conftest import Rows
 from tests.support.asgi import call_at_once
 from tests.support.clock import Clock
 from tests.support.tokens import bearer, token_of
-from tests.support.waiting import until
 from web.task_limit import TaskLimit
 
 TASK = {"title": "Write"}
+ADA = bearer(token_of("ada"))
+CREATE = {"method": "POST", "url": "/api/tasks", "json": TASK, "headers": ADA}
 COUNT = "SELECT count(*) FROM tasks WHERE user_id = 'ada'"
 
 
@@ -77,7 +74,7 @@ def test_a_create_beyond_the_limit_is_refused(ada: TestClient, bob: TestClient, 
 
 @pytest.mark.database("any")
 def test_the_setting_alone_makes_the_limit(settings: Settings) -> None:
-    with TestClient(create_app(settings), headers=bearer(token_of("ada"))) as ada:
+    with TestClient(create_app(settings), headers=ADA) as ada:
         assert [create(ada) for _ in range(4)] == [201, 201, 201, 403]
         first = ada.get("/api/tasks").json()[0]["id"]
         assert ada.delete(f"/api/tasks/{first}").status_code == 204
@@ -110,7 +107,7 @@ def test_a_delete_lets_a_refused_person_create_at_once(ada: TestClient, counts: 
 
 @pytest.mark.database("any")
 @pytest.mark.parametrize(("limit", "creates", "expected"), [(320, 20, 1), (320, 21, 2), (32, 2, 1), (31, 2, 2)])
-def test_one_count_is_good_for_a_sixteenth_of_the_room(
+def test_one_count_is_good_for_a_sixteenth_of_the_room_and_a_second(
     app: Starlette, ada: TestClient, clock: Clock, counts: Callable[[], int], limit: int, creates: int, expected: int
 ) -> None:
     app.state.task_limit = TaskLimit(limit, clock)
@@ -118,23 +115,15 @@ def test_one_count_is_good_for_a_sixteenth_of_the_room(
     assert [create(ada) for _ in range(creates)] == [201] * creates
     assert counts() == expected
 
-
-@pytest.mark.database("any")
-def test_a_count_is_good_for_a_second(app: Starlette, ada: TestClient, clock: Clock, counts: Callable[[], int]) -> None:
-    app.state.task_limit = TaskLimit(320, clock)
-    assert (create(ada), create(ada), counts()) == (201, 201, 1)
-
     clock.now += 1
-
     assert (create(ada), counts()) == (201, 1)
 
 
 @pytest.mark.parametrize("limit", [5, 40])
 def test_many_creates_at_once_in_a_process_do_not_exceed_it(settings: Settings, rows: Rows, limit: int) -> None:
     app = create_app(replace(settings, task_limit=limit))
-    call = {"method": "POST", "url": "/api/tasks", "json": TASK, "headers": bearer(token_of("ada"))}
 
-    answers = call_at_once(app, [call] * (limit + 10))
+    answers = call_at_once(app, [CREATE] * (limit + 10))
 
     assert sorted(answer.status_code for answer in answers) == [201] * limit + [403] * 10
     assert rows(COUNT) == [(limit,)]
@@ -143,12 +132,9 @@ def test_many_creates_at_once_in_a_process_do_not_exceed_it(settings: Settings, 
 @pytest.mark.parametrize("limit", [1, 31])
 def test_two_processes_exceed_a_small_limit_by_one_at_most(settings: Settings, rows: Rows, limit: int) -> None:
     apps = [create_app(replace(settings, task_limit=limit)) for _ in range(2)]
-    call = {"method": "POST", "url": "/api/tasks", "json": TASK, "headers": bearer(token_of("ada"))}
 
-    async def both() -> None:
-        await asyncio.gather(*(asyncio.to_thread(call_at_once, app, [call] * (limit + 3)) for app in apps))
-
-    asyncio.run(both())
+    with ThreadPoolExecutor() as threads:
+        list(threads.map(call_at_once, apps, [[CREATE] * (limit + 3)] * 2))
 
     assert limit <= rows(COUNT)[0][0] <= limit + 1
 
@@ -158,8 +144,7 @@ def test_what_is_left_of_an_older_count_may_exceed_a_large_limit(settings: Setti
     apps = [create_app(replace(settings, task_limit=64)) for _ in range(2)]
     for app in apps:
         app.state.task_limit = TaskLimit(64, clock)
-    header = bearer(token_of("ada"))
-    with TestClient(apps[0], headers=header) as first, TestClient(apps[1], headers=header) as second:
+    with TestClient(apps[0], headers=ADA) as first, TestClient(apps[1], headers=ADA) as second:
         assert create(first) == 201
         assert [create(second) for _ in range(64)] == [201] * 63 + [403]
         assert [create(first) for _ in range(4)] == [201, 201, 201, 403]
@@ -181,71 +166,3 @@ def test_the_people_who_are_remembered_are_bounded(
     assert (create(bob), counts()) == (201, 1)
 
     assert (create(ada), counts()) == (201, 1)
-
-
-class Counting:
-    """Stands for `store.count_tasks`, and waits in it."""
-
-    def __init__(self, found: int) -> None:
-        self.found, self.asked = found, 0
-        self.go_on = asyncio.Event()
-
-    async def __call__(self, *_: object) -> int:
-        self.asked += 1
-        await self.go_on.wait()
-        return self.found
-
-
-async def admit(limit: TaskLimit, person: str = "ada") -> int:
-    try:
-        async with limit.admitted(cast("Caller", None), person):
-            return 201
-    except HTTPException as refused:
-        return refused.status_code
-
-
-def test_a_delete_during_a_count_makes_the_next_create_count_again(
-    monkeypatch: pytest.MonkeyPatch, clock: Clock
-) -> None:
-    counting, limit = Counting(3), TaskLimit(3, clock)
-    monkeypatch.setattr(store, "count_tasks", counting)
-
-    async def delete_during_the_count() -> tuple[int, int, int]:
-        create = asyncio.create_task(admit(limit))
-        await until(lambda: counting.asked == 1)
-        limit.deleted("ada")
-        counting.go_on.set()
-        before = await create
-        counting.found = 2
-        return before, await admit(limit), counting.asked
-
-    assert asyncio.run(delete_during_the_count()) == (403, 201, 2)
-
-
-def test_a_delete_leaves_a_count_that_admits_as_it_is(monkeypatch: pytest.MonkeyPatch, clock: Clock) -> None:
-    counting, limit = Counting(0), TaskLimit(320, clock)
-    counting.go_on.set()
-    monkeypatch.setattr(store, "count_tasks", counting)
-
-    async def delete_in_between() -> tuple[int, int, int]:
-        limit.deleted("ada")
-        first = await admit(limit)
-        limit.deleted("ada")
-        return first, await admit(limit), counting.asked
-
-    assert asyncio.run(delete_in_between()) == (201, 201, 1)
-
-
-def test_nobody_is_forgotten_while_they_create(monkeypatch: pytest.MonkeyPatch, clock: Clock) -> None:
-    """Else their create would be under way uncounted."""
-    counting, limit = Counting(0), TaskLimit(320, clock)
-    counting.go_on.set()
-    monkeypatch.setattr(store, "count_tasks", counting)
-    monkeypatch.setattr(web.task_limit, "REMEMBERED_PEOPLE", 1)
-
-    async def another_in_between() -> tuple[int, int, int]:
-        async with limit.admitted(cast("Caller", None), "ada"):
-            other = await admit(limit, "bob")
-            return other, await admit(limit), counting.asked
-
-    assert asyncio.run(another_in_between()) == (201, 201, 2)
