@@ -12,10 +12,14 @@ from migrations.locks import engine_of, exclusively
 from settings import settings_or_exit
 from tables import USERS
 
+SCHEMA = "SELECT relnamespace::regnamespace::text FROM pg_class WHERE oid = to_regclass('tasks')"
+
 
 def run(connection: Connection) -> None:
     if not inspect(connection).has_table(VERSION_TABLE):
-        for statement in version_table(connection.dialect):
+        # Beside `tasks`, wherever the search path finds it.
+        schema = None if connection.dialect.name == "sqlite" else connection.scalar(text(SCHEMA))
+        for statement in version_table(connection.dialect, schema):
             connection.execute(text(statement))
     if connection.dialect.name == "postgresql":
         # Each revision is a transaction; on SQLite all of them are one.

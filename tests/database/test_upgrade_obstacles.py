@@ -1,0 +1,70 @@
+"""What stands in the way of an upgrade on PostgreSQL: other schemas, settings, rights, and what relies on a table."""
+
+import pytest
+
+import release
+from migrations import HEAD, VERSION_TABLE
+from tests.conftest import RowsOf, database_name
+from tests.support.dumps import LAYOUTS, dump
+from tests.support.servers import Postgres
+from tests.support.tokens import SECRET
+
+BEFORE_VERSIONS = dump(LAYOUTS[1], "postgresql")
+TABLES = (
+    "SELECT schemaname, tablename FROM pg_tables"
+    f" WHERE tablename IN ('users', 'tasks', '{VERSION_TABLE}') ORDER BY 2, 1"
+)
+VERSION = f"SELECT version_num FROM {VERSION_TABLE}"
+APP_FIRST = "CREATE SCHEMA app; ALTER DATABASE {name} SET search_path = app, public"
+OF_BETTER_AUTH = 'CREATE TABLE public.users (id text PRIMARY KEY, email text, name text, "emailVerified" boolean)'
+
+
+@pytest.fixture
+def url(postgres_url: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    """That of a new database, which a release is for."""
+    monkeypatch.setenv("BETTER_AUTH_SECRET", SECRET)
+    monkeypatch.setenv("DATABASE_URL", postgres_url)
+    return postgres_url
+
+
+@pytest.fixture
+def former(url: str, postgres: Postgres) -> str:
+    """The name of that database, with the tables and rows of a version from before there were versions."""
+    postgres.execute(database_name(url), BEFORE_VERSIONS)
+    return database_name(url)
+
+
+@pytest.mark.parametrize(
+    "schema", [APP_FIRST, "CREATE SCHEMA AUTHORIZATION postgres"], ids=["first-in-the-path", "of-the-role"]
+)
+def test_tables_in_a_later_schema_of_the_search_path_are_upgraded_there(
+    former: str, postgres: Postgres, schema: str
+) -> None:
+    """No empty ones are made in front of them."""
+    postgres.execute(former, schema.format(name=former))
+
+    release.main()
+
+    assert postgres.execute(former, TABLES) == [("public", name) for name in ("tasks", VERSION_TABLE, "users")]
+    assert postgres.execute(former, "SELECT count(*) FROM tasks") == [(54,)]
+    assert postgres.execute(former, VERSION) == [(HEAD,)]
+
+
+def test_tasks_are_created_beside_users_that_are_in_a_later_schema(url: str, rows_of: RowsOf) -> None:
+    rows_of(url, OF_BETTER_AUTH)
+    rows_of(url, APP_FIRST.format(name=database_name(url)))
+
+    release.main()
+
+    assert rows_of(url, TABLES) == [("app", "tasks"), ("app", VERSION_TABLE), ("public", "users")]
+
+
+def test_tasks_are_created_anew_with_the_version_in_a_later_schema(url: str, rows_of: RowsOf) -> None:
+    release.main()
+    rows_of(url, "DROP TABLE tasks")
+    rows_of(url, APP_FIRST.format(name=database_name(url)))
+
+    release.main()
+
+    assert rows_of(url, TABLES) == [("app", "tasks"), ("public", VERSION_TABLE), ("public", "users")]
+    assert rows_of(url, VERSION) == [(HEAD,)]
