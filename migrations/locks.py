@@ -30,7 +30,9 @@ def engine_of(url: URL) -> Engine:
         engine = create_engine(url, poolclass=NullPool, connect_args={"isolation_level": None, "timeout": PATIENCE})
         event.listen(engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN IMMEDIATE"))
         return engine
-    return create_engine(url, poolclass=NullPool, connect_args={"connect_timeout": 5, **KEEPALIVES})
+    connect_args = {"connect_timeout": 5, **KEEPALIVES}
+    # Other levels keep a snapshot until the transaction ends, for which CREATE INDEX CONCURRENTLY waits.
+    return create_engine(url, poolclass=NullPool, isolation_level="READ COMMITTED", connect_args=connect_args)
 
 
 @contextmanager

@@ -1,10 +1,15 @@
 """What stands in the way of an upgrade on PostgreSQL: other schemas, settings, rights, and what relies on a table."""
 
+import os
+import subprocess
+import sys
+
 import pytest
 
 import release
 from migrations import HEAD, VERSION_TABLE
 from tests.conftest import RowsOf, database_name
+from tests.support.backend import ROOT
 from tests.support.dumps import LAYOUTS, dump
 from tests.support.servers import Postgres
 from tests.support.tokens import SECRET
@@ -68,3 +73,16 @@ def test_tasks_are_created_anew_with_the_version_in_a_later_schema(url: str, row
 
     assert rows_of(url, TABLES) == [("app", "tasks"), ("public", VERSION_TABLE), ("public", "users")]
     assert rows_of(url, VERSION) == [(HEAD,)]
+
+
+@pytest.mark.parametrize("level", ["repeatable read", "serializable"])
+def test_an_upgrade_does_not_wait_for_itself_whatever_the_default_isolation(
+    former: str, postgres: Postgres, level: str
+) -> None:
+    """In these, the transaction that holds the lock would keep a snapshot."""
+    postgres.execute("postgres", f"ALTER DATABASE {former} SET default_transaction_isolation = '{level}'")
+
+    # A process, which can be ended when it waits for ever.
+    subprocess.run([sys.executable, "-m", "release"], check=True, cwd=ROOT, env={**os.environ}, timeout=60)
+
+    assert postgres.execute(former, VERSION) == [(HEAD,)]
