@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 
 import pytest
 
@@ -20,6 +21,11 @@ TABLES = (
     f" WHERE tablename IN ('users', 'tasks', '{VERSION_TABLE}') ORDER BY 2, 1"
 )
 VERSION = f"SELECT version_num FROM {VERSION_TABLE}"
+INDEXES = "SELECT indexname FROM pg_indexes WHERE tablename = 'tasks' ORDER BY 1"
+NOT_THE_OWNER = (
+    "Cannot prepare the database: the tables cannot be brought up to date: must be owner of table {} (42501); "
+    "grant this role CREATE, or run `python -m release` as the owner of the tables"
+)
 APP_FIRST = "CREATE SCHEMA app; ALTER DATABASE {name} SET search_path = app, public"
 OF_BETTER_AUTH = 'CREATE TABLE public.users (id text PRIMARY KEY, email text, name text, "emailVerified" boolean)'
 
@@ -86,3 +92,40 @@ def test_an_upgrade_does_not_wait_for_itself_whatever_the_default_isolation(
     subprocess.run([sys.executable, "-m", "release"], check=True, cwd=ROOT, env={**os.environ}, timeout=60)
 
     assert postgres.execute(former, VERSION) == [(HEAD,)]
+
+
+@pytest.fixture
+def clerk(former: str, postgres: Postgres, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """A role that may use the tables and create new ones, and which a release is run by."""
+    postgres.execute("postgres", "CREATE ROLE clerk LOGIN")
+    postgres.execute(former, "GRANT CREATE ON SCHEMA public TO clerk; GRANT ALL ON users, tasks TO clerk")
+    monkeypatch.setenv("DATABASE_URL", postgres.url(former).replace("postgres@", "clerk@"))
+    yield "clerk"
+    postgres.execute(former, "REASSIGN OWNED BY clerk TO postgres; DROP OWNED BY clerk")
+    postgres.execute("postgres", "DROP ROLE clerk")
+
+
+def test_a_role_that_does_not_own_the_tasks_leaves_the_upgrade_to_their_owner(
+    former: str, postgres: Postgres, clerk: str
+) -> None:
+    with pytest.raises(SystemExit) as exit_:
+        release.main()
+    left = postgres.execute(former, TABLES)
+    postgres.execute(former, f"ALTER TABLE users OWNER TO {clerk}; ALTER TABLE tasks OWNER TO {clerk}")
+    release.main()
+
+    assert str(exit_.value) == NOT_THE_OWNER.format("tasks")
+    assert left == [("public", "tasks"), ("public", "users")]
+    assert postgres.execute(former, VERSION) == [(HEAD,)]
+
+
+def test_a_role_that_does_not_own_the_version_changes_nothing(former: str, postgres: Postgres, clerk: str) -> None:
+    postgres.execute(former, f"CREATE TABLE {VERSION_TABLE} (version_num text); INSERT INTO {VERSION_TABLE} VALUES (1)")
+    postgres.execute(former, f"GRANT ALL ON {VERSION_TABLE} TO {clerk}; ALTER TABLE tasks OWNER TO {clerk}")
+    before = postgres.execute(former, INDEXES)
+
+    with pytest.raises(SystemExit) as exit_:
+        release.main()
+
+    assert str(exit_.value) == NOT_THE_OWNER.format(VERSION_TABLE)
+    assert postgres.execute(former, INDEXES) == before
