@@ -21,6 +21,7 @@ TABLES = (
     f" WHERE tablename IN ('users', 'tasks', '{VERSION_TABLE}') ORDER BY 2, 1"
 )
 VERSION = f"SELECT version_num FROM {VERSION_TABLE}"
+KEY = "SELECT pg_get_constraintdef(oid) FROM pg_constraint WHERE conname = 'tasks_pkey'"
 INDEXES = "SELECT indexname FROM pg_indexes WHERE tablename = 'tasks' ORDER BY 1"
 NOT_THE_OWNER = (
     "Cannot prepare the database: the tables cannot be brought up to date: must be owner of table {} (42501); "
@@ -129,3 +130,29 @@ def test_a_role_that_does_not_own_the_version_changes_nothing(former: str, postg
 
     assert str(exit_.value) == NOT_THE_OWNER.format(VERSION_TABLE)
     assert postgres.execute(former, INDEXES) == before
+
+
+@pytest.mark.parametrize(
+    "relies",
+    [
+        "CREATE VIEW report AS SELECT id, title, count(*) FROM tasks GROUP BY id",
+        "ALTER TABLE tasks REPLICA IDENTITY USING INDEX tasks_pkey",
+        "CREATE PUBLICATION some_columns FOR TABLE tasks (id, title)",
+    ],
+    ids=["view", "replica-identity", "publication-of-columns"],
+)
+def test_a_key_that_something_relies_on_stays(former: str, postgres: Postgres, relies: str) -> None:
+    postgres.execute(former, relies)
+
+    release.main()
+
+    assert postgres.execute(former, KEY) == [("PRIMARY KEY (id)",)]
+    assert postgres.execute(former, VERSION) == [(HEAD,)]
+
+
+def test_a_key_is_changed_though_a_publication_has_the_whole_table(former: str, postgres: Postgres) -> None:
+    postgres.execute(former, "CREATE PUBLICATION whole FOR TABLE tasks")
+
+    release.main()
+
+    assert postgres.execute(former, KEY) == [("PRIMARY KEY (user_id, id)",)]
