@@ -1,10 +1,14 @@
 """What stands in the way of an upgrade on PostgreSQL: other schemas, settings, rights, and what relies on a table."""
 
+import asyncio
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
+from contextlib import closing
 
+import psycopg2
 import pytest
 
 import release
@@ -14,6 +18,7 @@ from tests.support.backend import ROOT
 from tests.support.dumps import LAYOUTS, dump
 from tests.support.servers import Postgres
 from tests.support.tokens import SECRET
+from tests.support.waiting import until
 
 BEFORE_VERSIONS = dump(LAYOUTS[1], "postgresql")
 TABLES = (
@@ -154,5 +159,57 @@ def test_a_key_is_changed_though_a_publication_has_the_whole_table(former: str, 
     postgres.execute(former, "CREATE PUBLICATION whole FOR TABLE tasks")
 
     release.main()
+
+    assert postgres.execute(former, KEY) == [("PRIMARY KEY (user_id, id)",)]
+
+
+@pytest.fixture
+def other(former: str, postgres: Postgres) -> Iterator[psycopg2.extensions.connection]:
+    """Somebody else's connection, to which settings that the database gets later do not apply."""
+    with closing(psycopg2.connect(postgres.url(former))) as connection:
+        yield connection
+
+
+def upgrade_while(postgres: Postgres, name: str, other: psycopg2.extensions.connection, waits: str) -> None:
+    """Run a release, and end the other transaction once a session of the release waits like that."""
+    upgrade = threading.Thread(target=release.main)
+    upgrade.start()
+    sessions = f"SELECT pid FROM pg_stat_activity WHERE datname = '{name}' AND {waits}"
+    asyncio.run(until(lambda: bool(postgres.execute("postgres", sessions)), 20))
+    other.rollback()
+    upgrade.join(60)
+
+
+@pytest.mark.parametrize("setting", ["statement_timeout", "lock_timeout", "transaction_timeout"])
+def test_an_index_may_take_longer_than_a_statement_of_the_role(
+    former: str, postgres: Postgres, other: psycopg2.extensions.connection, setting: str
+) -> None:
+    with other.cursor() as cursor:
+        cursor.execute("UPDATE tasks SET completed = true")
+    postgres.execute("postgres", f"ALTER DATABASE {former} SET {setting} = '1s'")
+
+    waits = "query ~ '^CREATE UNIQUE INDEX' AND clock_timestamp() > query_start + interval '1.5 s'"
+    upgrade_while(postgres, former, other, waits)
+
+    assert postgres.execute(former, KEY) == [("PRIMARY KEY (user_id, id)",)]
+
+
+@pytest.mark.parametrize("server", ["postgres", "pgbouncer"])
+def test_an_upgrade_may_be_idle_for_longer_than_the_role_while_a_table_is_in_use(
+    former: str,
+    postgres: Postgres,
+    other: psycopg2.extensions.connection,
+    server: str,
+    request: pytest.FixtureRequest,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("DATABASE_URL", request.getfixturevalue(server).url(former))
+    with other.cursor() as cursor:
+        cursor.execute("SELECT count(*) FROM tasks")
+    for setting in ("idle_in_transaction_session_timeout", "transaction_timeout"):
+        postgres.execute("postgres", f"ALTER DATABASE {former} SET {setting} = '1s'")
+
+    waits = "query ~ '^ROLLBACK TO SAVEPOINT' AND clock_timestamp() > state_change + interval '1.5 s'"
+    upgrade_while(postgres, former, other, waits)
 
     assert postgres.execute(former, KEY) == [("PRIMARY KEY (user_id, id)",)]
