@@ -13,7 +13,7 @@ import pytest
 
 import release
 from migrations import HEAD, VERSION_TABLE
-from tests.conftest import RowsOf, database_name
+from tests.conftest import Rows, RowsOf, database_name
 from tests.support.backend import ROOT
 from tests.support.dumps import LAYOUTS, dump
 from tests.support.servers import Postgres
@@ -161,6 +161,26 @@ def test_a_key_is_changed_though_a_publication_has_the_whole_table(former: str, 
     release.main()
 
     assert postgres.execute(former, KEY) == [("PRIMARY KEY (user_id, id)",)]
+
+
+@pytest.mark.parametrize("version", ["1.5", "0"])
+@pytest.mark.database("bare")
+def test_an_older_version_that_is_unknown_is_an_exit_with_a_sentence(
+    database_url: str, rows: Rows, monkeypatch: pytest.MonkeyPatch, version: str
+) -> None:
+    monkeypatch.setenv("BETTER_AUTH_SECRET", SECRET)
+    monkeypatch.setenv("DATABASE_URL", database_url)
+    release.main()
+    rows(f"UPDATE {VERSION_TABLE} SET version_num = '{version}'")
+
+    with pytest.raises(SystemExit) as exit_:
+        release.main()
+
+    assert str(exit_.value) == (
+        "Cannot prepare the database: the tables cannot be brought up to date: todo_schema_version names a version "
+        f"that this code does not know (Can't locate revision identified by '{version}'); deploy the code that made "
+        "the tables"
+    )
 
 
 @pytest.fixture
