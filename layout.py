@@ -101,7 +101,7 @@ async def _run(engine: Engine, statement: TextualSelect, seconds: float) -> Rows
 
 
 async def _create(engine: Engine, tables: Tables, seconds: float) -> None:
-    statements = creation(engine.dialect, new=tables.is_new, citus=tables.on_citus)
+    statements = creation(engine.dialect, tables)
     try:
         await engine.transaction(statements, asyncio.get_running_loop().time() + seconds)
     except (DatabaseError, DatabaseUnavailable) as error:

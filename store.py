@@ -12,12 +12,18 @@ from typing import Any
 from sqlalchemy import BindParameter, ColumnElement, Insert, Select, Update
 from sqlmodel import and_, bindparam, case, delete, func, insert, null, or_, select, tuple_, update
 
-from database import Caller, Conflict, InvalidData, Rows
+from database import Caller, Conflict, DatabaseUnavailable, InvalidData, KeyTaken, Rows
 from paging import Position, Sort, Status
 from tables import DUE_DATE_KEY, TASKS, TITLE_KEY, UNDATED, USERS, now
 
 # Attempts when concurrent writers conflict.
 USER_ATTEMPTS = 5
+
+# After rows were imported with their ids.
+COUNTER_BEHIND = (
+    "the counter of ids is behind; "
+    "run SELECT setval(pg_get_serial_sequence('tasks', 'id'), (SELECT max(id) FROM tasks))"
+)
 
 
 class NoSuchAccount(Exception):
@@ -102,9 +108,12 @@ def _create(names: frozenset[str]) -> Insert:
 
 
 async def create_task(database: Caller, user_id: str, values: Mapping[str, Any]) -> Any:
-    """The new row. Raises `Conflict` when the user has no row."""
+    """The new row. Raises `Conflict` when the user has no row, and `DatabaseUnavailable` when its new id is taken."""
     statement = _create(frozenset(values))
-    return _one(await database.execute(statement, {"owner": user_id, "now": now(), **values}))
+    try:
+        return _one(await database.execute(statement, {"owner": user_id, "now": now(), **values}))
+    except KeyTaken as error:
+        raise DatabaseUnavailable(f"{error}; {COUNTER_BEHIND}") from None
 
 
 _SELECT: Select[Any] = select(*_COLUMNS)

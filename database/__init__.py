@@ -7,7 +7,15 @@ from typing import Any, Protocol
 
 from sqlalchemy import URL, Dialect, Executable
 
-from database.errors import Conflict, DatabaseError, DatabaseUnavailable, InvalidData, NotPrepared, TablesMissing
+from database.errors import (
+    Conflict,
+    DatabaseError,
+    DatabaseUnavailable,
+    InvalidData,
+    KeyTaken,
+    NotPrepared,
+    TablesMissing,
+)
 from database.postgres import Postgres
 from database.preparation import Preparation
 from database.queue import Statistics
@@ -22,6 +30,7 @@ __all__ = [
     "DatabaseUnavailable",
     "Engine",
     "InvalidData",
+    "KeyTaken",
     "NotPrepared",
     "Rows",
 ]

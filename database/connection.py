@@ -15,6 +15,7 @@ from database.errors import (
     DatabaseError,
     DatabaseUnavailable,
     InvalidData,
+    KeyTaken,
     Overtaken,
     TablesMissing,
     message_of,
@@ -25,7 +26,9 @@ READ_ONLY = "25006"
 # Undefined table, undefined column, undefined schema, datatype mismatch, undefined function or operator.
 UNDEFINED = {"42P01", "42703", "3F000", "42804", "42883"}
 TO_BE_REPEATED = {"40001", "40P01"}
-INVALID_DATA, CONSTRAINT = "22", "23"
+INVALID_DATA, CONSTRAINT, UNIQUE = "22", "23", "23505"
+# How PostgreSQL ends the name of a primary key that was given none, of a partition too.
+OF_PRIMARY_KEY = "_pkey"
 
 # Bytes that an empty socket buffer always accepts. For a longer statement, poll() has to send the rest.
 SENT_AT_ONCE = 8192
@@ -189,6 +192,8 @@ def _class_of(error: psycopg2.Error, code: str) -> type[Exception]:
         return TablesMissing
     if code.startswith(INVALID_DATA):
         return InvalidData
+    if code == UNIQUE and str(error.diag.constraint_name).endswith(OF_PRIMARY_KEY):
+        return KeyTaken
     if code.startswith(CONSTRAINT):
         return Conflict
     # psycopg2 raises InternalError for a read-only server, and ProgrammingError for a missing permission.

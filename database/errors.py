@@ -30,6 +30,10 @@ class Conflict(DatabaseError):
     """A constraint refuses the values: a unique key, a foreign key, or NOT NULL."""
 
 
+class KeyTaken(Conflict):
+    """On PostgreSQL: another row has the primary key of a new one already."""
+
+
 class InvalidData(DatabaseError):
     """A value does not fit: too long for its column, or a character that the encoding of the database lacks."""
 

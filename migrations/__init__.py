@@ -45,6 +45,7 @@ def upgrade(url: URL) -> None:
     """
     from alembic import command
     from alembic.config import Config
+    from alembic.util import CommandError
 
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).parent).replace("%", "%%"))
@@ -53,3 +54,6 @@ def upgrade(url: URL) -> None:
         command.upgrade(config, "head")
     except DBAPIError as error:
         raise DatabaseError(message_of(error.orig or error)) from None
+    except CommandError as error:
+        unknown = f"{VERSION_TABLE} names a version that this code does not know ({error})"
+        raise DatabaseError(f"{unknown}; deploy the code that made the tables") from None

@@ -105,8 +105,9 @@ class Tables:
         self._dialect = dialect
         # None for tables from before they had versions.
         self.version = next(iter(self._names("version")), None)
-        self.exist = bool(self._of("users") and self._of("tasks"))
-        self.is_new = not self._of("tasks")
+        self.missing = [table for table in (USERS, TASKS) if not self._of(table.name)]
+        self.exist = not self.missing
+        self.is_new = TASKS in self.missing
         self.are_partitioned = "p" in self._names("kind")
         self.on_citus = "citus" in self._names("extension")
 

@@ -4,8 +4,9 @@ from sqlalchemy import Dialect
 from sqlalchemy.schema import CreateIndex, CreateTable, ExecutableDDLElement
 
 from migrations import HEAD, VERSION_TABLE
+from migrations.comparison import Tables
 from migrations.locks import LOCK, LOCK_TIMEOUT
-from tables import TASKS, USERS, indexes
+from tables import indexes
 
 # Milliseconds to wait for the lock. Waiting for it blocks nobody else.
 CREATE_TIMEOUT = 3000
@@ -31,24 +32,30 @@ ON_CITUS = (
 )
 
 
-def version_table(dialect: Dialect) -> list[str]:
-    """As Alembic makes it. The version is no secret, and a role that may only use the tables needs it."""
+def version_table(dialect: Dialect, schema: str | None = None) -> list[str]:
+    """As Alembic makes it. The version is no secret, and a role that may only use the tables needs it.
+
+    `schema` is an identifier as SQL takes it. Without one, the table goes where new tables go.
+    """
+    name = f"{schema}.{VERSION_TABLE}" if schema else VERSION_TABLE
     create = (
-        f"CREATE TABLE IF NOT EXISTS {VERSION_TABLE} (version_num VARCHAR(32) NOT NULL,"
+        f"CREATE TABLE IF NOT EXISTS {name} (version_num VARCHAR(32) NOT NULL,"
         f" CONSTRAINT {VERSION_TABLE}_pkc PRIMARY KEY (version_num))"
     )
-    return [create] if dialect.name == "sqlite" else [create, f"GRANT SELECT ON {VERSION_TABLE} TO PUBLIC"]
+    return [create] if dialect.name == "sqlite" else [create, f"GRANT SELECT ON {name} TO PUBLIC"]
 
 
-def creation(dialect: Dialect, *, new: bool, citus: bool) -> list[str]:
+def creation(dialect: Dialect, tables: Tables) -> list[str]:
     """The statements that create what is missing, for one transaction, whoever else runs them at the same time.
 
-    `new`: the table `tasks` is missing. `citus`: the database has that extension.
+    IF NOT EXISTS is for those others. It does not see tables in other schemas of the search path; `tables` does.
     """
-    ddl: list[ExecutableDDLElement] = [CreateTable(table, if_not_exists=True) for table in (USERS, TASKS)]
+    ddl: list[ExecutableDDLElement] = [CreateTable(table, if_not_exists=True) for table in tables.missing]
     ddl += [CreateIndex(index, if_not_exists=True) for index in indexes(dialect.name)]
     statements = [str(element.compile(dialect=dialect)) for element in ddl]
-    if new:
+    if tables.is_new and tables.version is None:
         stamp = f"INSERT INTO {VERSION_TABLE} SELECT '{HEAD}' WHERE NOT EXISTS (SELECT * FROM {VERSION_TABLE})"
-        statements += [*version_table(dialect), stamp, *(ON_CITUS if citus else ())]
+        statements += [*version_table(dialect), stamp]
+    if tables.is_new and tables.on_citus:
+        statements += ON_CITUS
     return statements if dialect.name == "sqlite" else [*LOCKED, *statements]

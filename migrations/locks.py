@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from psycopg2.errors import LockNotAvailable
 from sqlalchemy import URL, Connection, Engine, NullPool, create_engine, event, text
@@ -21,6 +22,11 @@ PATIENCE = 600
 LOCK_TIMEOUT = 500
 # Attempts to get such a lock.
 ATTEMPTS = 150
+# The limits that a role or a database may have on how long something takes. An upgrade of large tables takes longer.
+LIFT_LIMITS = (
+    "SELECT set_config(name, '0', {local}) FROM pg_settings WHERE name IN ('statement_timeout', 'lock_timeout',"
+    " 'idle_in_transaction_session_timeout', 'transaction_timeout')"
+)
 
 
 def engine_of(url: URL) -> Engine:
@@ -30,7 +36,23 @@ def engine_of(url: URL) -> Engine:
         engine = create_engine(url, poolclass=NullPool, connect_args={"isolation_level": None, "timeout": PATIENCE})
         event.listen(engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN IMMEDIATE"))
         return engine
-    return create_engine(url, poolclass=NullPool, connect_args={"connect_timeout": 5, **KEEPALIVES})
+    connect_args = {"connect_timeout": 5, **KEEPALIVES}
+    # Other levels keep a snapshot until the transaction ends, for which CREATE INDEX CONCURRENTLY waits.
+    engine = create_engine(url, poolclass=NullPool, isolation_level="READ COMMITTED", connect_args=connect_args)
+    event.listen(engine, "connect", _lift_limits_of_session)
+    event.listen(engine, "begin", lambda connection: connection.exec_driver_sql(LIFT_LIMITS.format(local=True)))
+    return engine
+
+
+def _lift_limits_of_session(connection: Any, _: object) -> None:
+    """Also for what runs outside of transactions; not through a pooler, which would give the settings to others.
+
+    A pooler is known by its number of the process, which is none of PostgreSQL's.
+    """
+    with connection, connection.cursor() as cursor:
+        cursor.execute("SELECT pg_backend_pid()")
+        if cursor.fetchone() == (connection.info.backend_pid,):
+            cursor.execute(LIFT_LIMITS.format(local=False))
 
 
 @contextmanager
@@ -50,7 +72,6 @@ def exclusively(engine: Engine) -> Iterator[Connection]:
             # Ends the transaction, so that PgBouncer has its connection back.
             holder.rollback()
             time.sleep(PAUSE)
-        holder.execute(text("SET LOCAL idle_in_transaction_session_timeout = 0"))
         with engine.connect() as connection:
             yield connection
         # Raises an error when the lock was lost.

@@ -11,15 +11,20 @@ from migrations.locks import with_table_lock
 revision = "2"
 down_revision = "1"
 
-# As revision 1 made the key. A table made otherwise is used as it is; and a foreign key of another table to this one
-# needs the key that it refers to.
+# As revision 1 made the key. A table made otherwise is used as it is; and so is one whose key something relies on: a
+# foreign key of another table, a view that groups by it, the replica identity, or the columns of a publication, which
+# may lack the owner. Before PostgreSQL 15 publications have no prattrs.
 HAS_FORMER_KEY = text(
     "SELECT EXISTS (SELECT FROM pg_constraint k JOIN pg_class c ON c.oid = k.conrelid"
     " JOIN pg_attribute id ON id.attrelid = c.oid AND k.conkey = ARRAY[id.attnum]"
     " JOIN pg_attribute owner ON owner.attrelid = c.oid"
     " WHERE c.oid = to_regclass('tasks') AND c.relkind = 'r' AND k.conname = 'tasks_pkey'"
     " AND id.attname = 'id' AND id.attidentity <> '' AND owner.attname = 'user_id' AND owner.attnotnull"
-    " AND NOT EXISTS (SELECT FROM pg_constraint WHERE confrelid = c.oid))"
+    " AND NOT EXISTS (SELECT FROM pg_constraint WHERE confrelid = c.oid)"
+    " AND NOT EXISTS (SELECT FROM pg_depend"
+    " WHERE refclassid = 'pg_constraint'::regclass AND refobjid = k.oid AND deptype = 'n')"
+    " AND NOT EXISTS (SELECT FROM pg_index WHERE indexrelid = k.conindid AND indisreplident)"
+    " AND NOT EXISTS (SELECT FROM pg_publication_rel p WHERE p.prrelid = c.oid AND to_jsonb(p) ->> 'prattrs' <> ''))"
 )
 
 

@@ -6,6 +6,7 @@ from sqlalchemy import Dialect
 from sqlalchemy.schema import CreateTable
 from sqlmodel import MetaData
 
+from migrations.comparison import Tables
 from migrations.creation import creation
 from tables import TASKS, USERS
 
@@ -23,4 +24,4 @@ def partitioned(dialect: Dialect) -> Iterator[str]:
         of = f"FOR VALUES WITH (MODULUS {PARTITIONS}, REMAINDER {number})"
         yield f"CREATE TABLE tasks_{number} PARTITION OF tasks {of}"
     # The indexes, which the partitions get too, and the version. The tables are there.
-    yield from creation(dialect, new=True, citus=False)
+    yield from creation(dialect, Tables((), dialect))
