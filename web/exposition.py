@@ -105,7 +105,8 @@ def _counter(name: str, documentation: str, labels: list[str], counters: Totals)
     for (found, label_values), values in counters.items():
         if found == name:
             # Of requests, the last value is the sum of their seconds.
-            family.add_metric(label_values, sum(values[:-1] or values))
+            counts = values[:-1] if name == "http_requests" else values
+            family.add_metric(label_values, sum(counts))
     return family
 
 
