@@ -1,6 +1,6 @@
 """What one process counts for Prometheus, without prometheus-client; `web/exposition.py` adds up the workers.
 
-Its own histograms take no batch of observations, and 4 µs for one in its multiprocess mode.
+prometheus-client's histograms take no batch of observations, and 4 µs for each one in multiprocess mode.
 """
 
 import asyncio
