@@ -19,8 +19,8 @@ UVICORN = ("uvicorn", "uvicorn.error", "uvicorn.access", "uvicorn.asgi")
 
 # Characters of a path, a method or a user's id in the log; a user's id has at most 255.
 LOGGED = 255
-# What is shown as it is: the common case, in a third of the time.
-PLAIN = re.compile(r"[!-\[\]-~]{0,255}")
+# What is shown as it is, in a third of the time: visible ASCII, which goes from ! to ~, without the backslash.
+PLAIN = re.compile(rf"[!-\[\]-~]{{0,{LOGGED}}}")
 
 # The ids of the request that is being served: `request_id`, and `trace_id` if its caller sent one. Emptied when it has
 # been served, because timers and readers of the event loop keep the context in which they were made.
