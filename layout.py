@@ -109,4 +109,4 @@ async def _create(engine: Engine, tables: Tables, seconds: float) -> None:
 
 
 def _what_to_do(error: Exception) -> str:
-    return WHERE_NOT_ALLOWED if NOT_ALLOWED in str(error) else ""
+    return WHERE_NOT_ALLOWED if str(error).endswith(f"({NOT_ALLOWED})") else ""

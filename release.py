@@ -13,11 +13,12 @@ USAGE = """Usage: python -m release [--distribute]. It brings the tables of DATA
 --distribute then spreads a filled table of tasks over the machines of Citus; see docs/scaling.md."""
 
 
-async def release(engine: Engine) -> None:
-    """It may take minutes. Raises `DatabaseUnavailable`."""
+async def release(engine: Engine) -> str:
+    """Give the version that the tables have in the end. It may take minutes. Raises `DatabaseUnavailable`."""
     layout = await prepare(engine, DEADLINE)
     if layout.missing_indexes:
         await upgrade(engine)
+    return layout.version
 
 
 def main(arguments: Sequence[str] = ()) -> None:
@@ -26,11 +27,12 @@ def main(arguments: Sequence[str] = ()) -> None:
         raise SystemExit(USAGE)
     url = settings_or_exit().database
     try:
-        asyncio.run(release(Database(url, pool_size=1, prepare=prepare).engine))
+        version = asyncio.run(release(Database(url, pool_size=1, prepare=prepare).engine))
         if arguments:
             distribute(url)
     except (DatabaseError, DatabaseUnavailable) as error:
         raise SystemExit(f"Cannot prepare the database: {error}") from None
+    sys.stderr.write(f"The tables are of version {version}.\n")
 
 
 if __name__ == "__main__":

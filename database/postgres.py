@@ -29,7 +29,7 @@ IN_UTC = ("UTC", "GMT", "Etc/UTC")
 MUTE = 2.0
 
 # Seconds: the longest first pause before a statement that was rolled back is run again; doubled each time.
-FIRST_PAUSE = 0.01
+INITIAL_BACKOFF = 0.01
 
 
 class Postgres:
@@ -92,7 +92,7 @@ async def _ask(place: Place, statement: Statement, values: Mapping[str, Any]) ->
     2. A read that gets no answer on a connection that was idle before, once.
     3. Any statement that PostgreSQL undid because of others, until the caller's deadline.
     """
-    pause = FIRST_PAUSE
+    pause = INITIAL_BACKOFF
     may_repeat = statement.reads
     while True:
         connection = await place.connect()

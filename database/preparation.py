@@ -8,8 +8,8 @@ from typing import Any
 from database.errors import DatabaseUnavailable, NotPrepared
 
 # Seconds. After a failed change of the tables the next attempt waits for so long, then for twice as long.
-FIRST_PAUSE = 0.5
-LONGEST_PAUSE = 10.0
+INITIAL_BACKOFF = 0.5
+MAX_BACKOFF = 10.0
 
 
 class Preparation:
@@ -31,7 +31,7 @@ class Preparation:
         self.result: Any = None
         self._attempt: asyncio.Task[None] | None = None
         self._failure: NotPrepared | None = None
-        self._pause = FIRST_PAUSE
+        self._pause = INITIAL_BACKOFF
         self._pause_ends = 0.0
 
     async def run(self) -> None:
@@ -64,7 +64,7 @@ class Preparation:
             self.done = False
             self._failure = error
             self._pause_ends = self._clock() + self._pause
-            self._pause = min(2 * self._pause, LONGEST_PAUSE)
+            self._pause = min(2 * self._pause, MAX_BACKOFF)
             raise
-        self._failure, self._pause = None, FIRST_PAUSE
+        self._failure, self._pause = None, INITIAL_BACKOFF
         self.done = True

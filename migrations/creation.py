@@ -5,17 +5,17 @@ from sqlalchemy.schema import CreateIndex, CreateTable, ExecutableDDLElement
 
 from migrations import HEAD, VERSION_TABLE
 from migrations.comparison import Tables
-from migrations.locks import LOCK, LOCK_TIMEOUT
+from migrations.locks import LOCK, LOCK_TIMEOUT_MS
 from tables import indexes
 
 # Milliseconds to wait for the lock. Waiting for it blocks nobody else.
-CREATE_TIMEOUT = 3000
+CREATE_TIMEOUT_MS = 3000
 
 # The lock is one of the transaction, not of the session, so that it works through PgBouncer too.
 LOCKED = (
-    f"SET LOCAL lock_timeout = {CREATE_TIMEOUT}",
+    f"SET LOCAL lock_timeout = {CREATE_TIMEOUT_MS}",
     f"SELECT pg_advisory_xact_lock({LOCK})",
-    f"SET LOCAL lock_timeout = {LOCK_TIMEOUT}",
+    f"SET LOCAL lock_timeout = {LOCK_TIMEOUT_MS}",
 )
 # Each only where it is not so yet. One shard after the other, because the tables were made in the same transaction.
 # https://docs.citusdata.com/en/stable/develop/reference_ddl.html

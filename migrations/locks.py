@@ -17,9 +17,9 @@ LOCK = 0x7461736B73
 # Seconds between two attempts to get the advisory lock, and to get a lock on a table in use.
 PAUSE, TABLE_PAUSE = 0.1, 2.0
 # Seconds that others of SQLite's file may hold it.
-PATIENCE = 600
+FILE_TIMEOUT = 600
 # Milliseconds to wait for a lock on a table. Waiting for one blocks everybody else who uses the table.
-LOCK_TIMEOUT = 500
+LOCK_TIMEOUT_MS = 500
 # Attempts to get such a lock.
 ATTEMPTS = 150
 # The limits that a role or a database may have on how long something takes. An upgrade of large tables takes longer.
@@ -33,7 +33,7 @@ def engine_of(url: URL) -> Engine:
     """An engine of SQLAlchemy's own, for the thread or process that does the upgrade."""
     if url.get_backend_name() == "sqlite":
         # Python's sqlite3 begins no transaction before DDL by itself.
-        engine = create_engine(url, poolclass=NullPool, connect_args={"isolation_level": None, "timeout": PATIENCE})
+        engine = create_engine(url, poolclass=NullPool, connect_args={"isolation_level": None, "timeout": FILE_TIMEOUT})
         event.listen(engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN IMMEDIATE"))
         return engine
     connect_args = {"connect_timeout": 5, **KEEPALIVES}
@@ -89,7 +89,7 @@ def with_table_lock(connection: Connection, change: Callable[[], object]) -> Non
         try:
             with connection.begin_nested():
                 if connection.dialect.name == "postgresql":
-                    connection.execute(text(f"SET LOCAL lock_timeout = {LOCK_TIMEOUT}"))
+                    connection.execute(text(f"SET LOCAL lock_timeout = {LOCK_TIMEOUT_MS}"))
                 change()
             return
         except OperationalError as error:

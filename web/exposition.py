@@ -26,9 +26,9 @@ from web.metrics import BOUNDS, FOLDER
 logger = logging.getLogger("todo.metrics")
 
 # Seconds after which a scraper that sends nothing is disconnected.
-PATIENCE = 10
+SCRAPE_TIMEOUT = 10
 # Seconds between two looks of the server at whether it is to end.
-TURN = 0.1
+POLL_INTERVAL = 0.1
 
 BUCKETS = (*map(str, BOUNDS), "+Inf")
 COUNTERS = {
@@ -105,7 +105,8 @@ def _counter(name: str, documentation: str, labels: list[str], counters: Totals)
     for (found, label_values), values in counters.items():
         if found == name:
             # Of requests, the last value is the sum of their seconds.
-            family.add_metric(label_values, sum(values[:-1] or values))
+            counts = values[:-1] if name == "http_requests" else values
+            family.add_metric(label_values, sum(counts))
     return family
 
 
@@ -125,7 +126,7 @@ def _durations(counters: Totals) -> Metric:
 
 
 class Handler(MetricsHandler):
-    timeout = PATIENCE
+    timeout = SCRAPE_TIMEOUT
 
 
 class Server(ThreadingTCPServer):
@@ -150,7 +151,7 @@ def serve_metrics(host: str, port: int) -> Iterator[None]:
         registry = CollectorRegistry()
         registry.register(Workers(Path(folder)))
         with _listen(host, port, registry) as server:
-            Thread(target=server.serve_forever, args=(TURN,), daemon=True).start()
+            Thread(target=server.serve_forever, args=(POLL_INTERVAL,), daemon=True).start()
             os.environ[FOLDER] = folder
             try:
                 yield

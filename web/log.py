@@ -19,24 +19,12 @@ UVICORN = ("uvicorn", "uvicorn.error", "uvicorn.access", "uvicorn.asgi")
 
 # Characters of a path, a method or a user's id in the log; a user's id has at most 255.
 LOGGED = 255
-# What is shown as it is: the common case, in a third of the time.
-PLAIN = re.compile(r"[!-\[\]-~]{0,255}")
-
-# W3C Trace Context, section 3.2: version, trace id, parent id, flags. What follows them is for versions after 00.
-TRACEPARENT = re.compile(rb"(?!ff)([0-9a-f]{2})-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(-.*)?", re.S)
+# What is shown as it is, in a third of the time: visible ASCII, which goes from ! to ~, without the backslash.
+PLAIN = re.compile(rf"[!-\[\]-~]{{0,{LOGGED}}}")
 
 # The ids of the request that is being served: `request_id`, and `trace_id` if its caller sent one. Emptied when it has
 # been served, because timers and readers of the event loop keep the context in which they were made.
 REQUEST: ContextVar[dict[str, str]] = ContextVar("REQUEST")
-
-
-def trace_id(headers: list[tuple[bytes, bytes]]) -> str | None:
-    """The trace id of the one `traceparent` among the headers; None when it is not valid (W3C Trace Context, 3.2)."""
-    values = [value for name, value in headers if name == b"traceparent"]
-    found = TRACEPARENT.fullmatch(values[0]) if len(values) == 1 else None
-    if found is None or (found[1] == b"00" and found[3]):
-        return None
-    return found[2].decode()
 
 
 def printable(text: str) -> str:

@@ -16,8 +16,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from database.errors import DatabaseUnavailable
 from web.errors import error_response
-from web.log import REQUEST, RequestLine, printable, trace_id
+from web.log import REQUEST, RequestLine, printable
 from web.metrics import OTHER, Metrics
+from web.trace import trace_id
 
 access = logging.getLogger("todo.access")
 logger = logging.getLogger("todo.errors")

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from urllib.parse import urlsplit
 
 # Seconds without a byte after which an answer counts as missing.
-PATIENCE = 10
+ANSWER_TIMEOUT = 10
 
 
 class Answer(NamedTuple):
@@ -33,7 +33,7 @@ def talk(address: str, data: bytes, *, hang_up: bool = False) -> bytes:
     """
     parts = urlsplit(address)
     received = b""
-    with closing(socket.create_connection((parts.hostname, parts.port), PATIENCE)) as connection:
+    with closing(socket.create_connection((parts.hostname, parts.port), ANSWER_TIMEOUT)) as connection:
         # A server that has heard enough closes while we still speak.
         with suppress(ConnectionError):
             connection.sendall(data)

@@ -6,12 +6,12 @@ import { isDeepStrictEqual } from "node:util";
 import { screenshot } from "./story.mjs";
 
 const { API } = process.env;
-const PATIENCE_MS = 20_000;
+const STEP_TIMEOUT_MS = 20_000;
 const AXE = await readFile(new URL(import.meta.resolve("axe-core/axe.min.js")), "utf8");
 
 /** Wait until `read()` gives what is expected. */
 export async function eventually(read, expected) {
-  for (const deadline = Date.now() + PATIENCE_MS; ; await delay(50)) {
+  for (const deadline = Date.now() + STEP_TIMEOUT_MS; ; await delay(50)) {
     const actual = await read();
     if (isDeepStrictEqual(actual, expected)) return;
     if (Date.now() > deadline) assert.deepEqual(actual, expected);

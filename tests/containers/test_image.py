@@ -2,6 +2,7 @@
 
 import pytest
 
+from migrations import HEAD
 from tests.containers.conftest import Image
 from tests.containers.engine import LET_IN, Served, create, docker, tasks, until
 from tests.support.tokens import SECRET
@@ -97,7 +98,9 @@ def test_empty_settings_count_as_unset(image: str) -> None:
 def test_it_brings_tables_up_to_date_without_serving(image: str) -> None:
     count = "import sqlite3; print(sqlite3.connect('/data/todo.db').execute('SELECT count(*) FROM tasks').fetchone())"
 
-    assert run(image, "sh", "-c", f'python -m release && python -c "{count}"') == (0, "(0,)")
+    status, output = run(image, "sh", "-c", f'python -m release && python -c "{count}"')
+
+    assert (status, output) == (0, f"(0,)\nThe tables are of version {HEAD}.")
 
 
 def test_the_image_holds_what_the_app_needs_alone(image: str) -> None:

@@ -32,8 +32,8 @@ CALLS = [
 @pytest.fixture(autouse=True)
 def pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     """Short ones."""
-    monkeypatch.setattr("database.preparation.LONGEST_PAUSE", 0.05)
-    monkeypatch.setattr("database.preparation.FIRST_PAUSE", 0.05)
+    monkeypatch.setattr("database.preparation.MAX_BACKOFF", 0.05)
+    monkeypatch.setattr("database.preparation.INITIAL_BACKOFF", 0.05)
 
 
 def answers(client: TestClient) -> list[tuple[int, Any]]:

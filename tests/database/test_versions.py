@@ -232,7 +232,7 @@ def test_a_column_is_added_while_the_previous_version_serves(
         titles = [task["title"] for task in ada.get("/api/tasks").json()]
         ready = ada.get("/ready").status_code
 
-    assert (ended.returncode, ended.stderr) == (0, "")
+    assert (ended.returncode, ended.stderr) == (0, f"The tables are of version {NEXT}.\n")
     assert (created.status_code, ready, titles) == (201, 200, ["New", "Old"])
     assert rows("SELECT title, other FROM tasks ORDER BY id") == [("Old", None), ("New", None)]
     assert rows(f"SELECT version_num FROM {VERSION_TABLE}") == [(str(NEXT),)]

@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 # Seconds after which an answer counts as lost; the app's own deadline is 5.
-PATIENCE = 15.0
+REQUEST_TIMEOUT = 15.0
 
 
 class Lost(Exception):
@@ -42,7 +42,7 @@ class Client:
         lines = [f"{method} {path} HTTP/1.1", f"Host: {self._host}:{self._port}", f"Content-Length: {len(content)}"]
         lines += [f"{name}: {value}" for name, value in {**self._headers, **headers}.items()]
         try:
-            async with asyncio.timeout(PATIENCE):
+            async with asyncio.timeout(REQUEST_TIMEOUT):
                 reader, writer = await self._connection()
                 writer.write("\r\n".join([*lines, "", ""]).encode() + content)
                 answer = await self._read(reader)

@@ -96,7 +96,7 @@ def test_compose_hands_on_every_setting_of_the_example() -> None:
     example = set(re.findall(r"^(?:# )?([A-Z_]+)=", (ROOT / ".env.example").read_text(), re.M))
     environment = API["environment"]
 
-    assert example - {"POSTGRES_PASSWORD", "COMPOSE_FILE"} == environment.keys()
+    assert example - {"POSTGRES_PASSWORD", "COMPOSE_FILE", "UVICORN_HOST"} == environment.keys()
     assert {name for name, value in environment.items() if not value.startswith(f"${{{name}:")} == {"PORT"}
 
 

@@ -17,7 +17,7 @@ from migrations import VERSION_TABLE
 # All tables that tests make in the database that they are given. The later ones refer to the earlier ones.
 TABLES = ("users", "tasks", VERSION_TABLE, "tasks_of_yesterday", "things")
 # Milliseconds. What is left of an earlier test ends within a moment.
-PATIENCE = 30_000
+DROP_TIMEOUT_MS = 30_000
 
 OPTION = "--database-url"
 
@@ -47,7 +47,7 @@ class Given:
 
     def drop_tables(self) -> None:
         tables = ", ".join(f'{self._schema}."{table}"' for table in reversed(TABLES))
-        self.execute(f"SET LOCAL lock_timeout = {PATIENCE}; DROP TABLE IF EXISTS {tables} CASCADE")
+        self.execute(f"SET LOCAL lock_timeout = {DROP_TIMEOUT_MS}; DROP TABLE IF EXISTS {tables} CASCADE")
 
     def close(self) -> None:
         if self._passfile:

@@ -186,15 +186,15 @@ def test_what_the_database_is_doing_is_told(counted: Settings, scrape: Callable[
     app = create_app(counted)
     app.state.database.given_up.update(deadline=2, caller=3)
 
-    async def look() -> Samples:
+    async def look() -> tuple[Samples, int]:
         async with app.router.lifespan_context(app):
             await until(lambda: "workers{}" in scrape())
-            return {**scrape(), "open": app.state.database.statistics.idle}
+            return scrape(), app.state.database.statistics.idle
 
-    found = asyncio.run(look())
+    found, idle = asyncio.run(look())
     assert found == {
         "workers{}": 1,
-        "database_pool_idle{}": found.pop("open"),
+        "database_pool_idle{}": idle,
         "database_queries_given_up_total{reason=deadline}": 2,
         "database_queries_given_up_total{reason=caller}": 3,
     }
