@@ -4,28 +4,30 @@ import logging
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, nullcontext
 from functools import cache
-from typing import Any, TypeVar
+from typing import Any
 
-from pydantic_core import from_json, to_json
+from pydantic_core import to_json
 from starlette.applications import Starlette
-from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.middleware.authentication import AuthenticationMiddleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Mount, Router
 
+import accounts
 import store
 from auth import JWTBackend, TokenVerifier
-from database import Caller, Conflict, Database, DatabaseUnavailable, Rows
+from database import Conflict, Database, DatabaseUnavailable, Rows
 from keys import KeySet
-from layout import prepare
+from migrations.layout import prepare
 from openapi.document import document
 from openapi.page import docs
 from paging import Position, next_link
-from schemas import TaskComplete, TaskCreate, TaskQuery, TaskUpdate, task_json, tasks_json
+from schemas import TaskComplete, TaskCreate, TaskQuery, TaskUpdate, tasks_json
 from settings import Settings, settings_or_exit
-from web.errors import HANDLERS, no_such_task, not_json, unauthenticated
+from web.endpoints import caller, json_response, parse, task_id, task_response
+from web.errors import HANDLERS, no_such_task, unauthenticated
+from web.idempotency import Once, idempotency_key
 from web.log import configure_logging
 from web.metrics import Metrics
 from web.middleware import CORS, BodyLimit, RequestLog, Shield, TrailingSlash
@@ -33,12 +35,12 @@ from web.pieces import is_one_piece, pieces
 from web.process import end_with_0, end_with_parent
 from web.rate_limit import LimitRate, RateLimit
 from web.routing import Resource
-from web.task_limit import TaskLimit
+from web.task_limit import TaskLimit, TooManyTasks
 from web.users import EnsureUser, UserRows
 
 logger = logging.getLogger("todo")
 
-Body = TypeVar("Body", TaskComplete, TaskCreate, TaskUpdate)
+STATEMENTS = (*accounts.STATEMENTS, *store.STATEMENTS)
 
 # Tasks that the first query of a list without a limit asks for.
 CHUNK = 250
@@ -68,15 +70,26 @@ async def list_tasks(request: Request) -> Response:
 
 async def create_task(request: Request) -> Response:
     values = (await parse(request, TaskCreate)).values()
+    key = await idempotency_key(request)
     limit: TaskLimit | None = request.app.state.task_limit
-    async with limit.admitted(caller(request), request.user.id) if limit else nullcontext():
-        try:
-            row = await store.create_task(caller(request), request.user.id, values)
-        except Conflict:
-            # The user's row was deleted under this process.
-            await request.app.state.user_rows.restore(caller(request), request.user)
-            row = await store.create_task(caller(request), request.user.id, values)
-    return task_response(row, 201, headers={"Location": f"/api/tasks/{row.id}"})
+    try:
+        async with limit.admitted(caller(request), request.user.id) if limit else nullcontext():
+            row = await add_task(request, values, key)
+    except TooManyTasks:
+        # The last one may be of this very request, sent again.
+        row = await store.find_answer(caller(request), request.user.id, key) if key else None
+        if row is None:
+            raise
+    return task_response(row, 201, {"Location": f"/api/tasks/{row.id}"}, key)
+
+
+async def add_task(request: Request, values: Mapping[str, Any], key: Once | None) -> Any:
+    try:
+        return await store.create_task(caller(request), request.user.id, values, key)
+    except Conflict:
+        # The user's row was deleted under this process.
+        await request.app.state.user_rows.restore(caller(request), request.user)
+        return await store.create_task(caller(request), request.user.id, values, key)
 
 
 async def get_task(request: Request) -> Response:
@@ -84,8 +97,9 @@ async def get_task(request: Request) -> Response:
 
 
 async def update_task(request: Request) -> Response:
-    changes = (await parse(request, TaskUpdate)).values()
-    return task_response(await store.update_task(caller(request), request.user.id, task_id(request), changes))
+    changes, key = (await parse(request, TaskUpdate)).values(), await idempotency_key(request)
+    row = await store.update_task(caller(request), request.user.id, task_id(request), changes, key)
+    return task_response(row, key=key)
 
 
 async def patch_task(request: Request) -> Response:
@@ -95,9 +109,12 @@ async def patch_task(request: Request) -> Response:
 
 async def toggle_task(request: Request) -> Response:
     changes = (await parse(request, TaskComplete)).values() if await request.body() else {}
+    key = await idempotency_key(request)
     if changes:
-        return task_response(await store.update_task(caller(request), request.user.id, task_id(request), changes))
-    return task_response(await store.toggle_task(caller(request), request.user.id, task_id(request)))
+        row = await store.update_task(caller(request), request.user.id, task_id(request), changes, key)
+    else:
+        row = await store.toggle_task(caller(request), request.user.id, task_id(request), key)
+    return task_response(row, key=key)
 
 
 async def delete_task(request: Request) -> Response:
@@ -149,7 +166,7 @@ def openapi_document() -> bytes:
 
 def create_app(settings: Settings) -> Starlette:
     """The whole app. The tables are created before its first query: at start, or later when no lifespan runs."""
-    database = Database(settings.database, pool_size=settings.pool_size, prepare=prepare, statements=store.STATEMENTS)
+    database = Database(settings.database, pool_size=settings.pool_size, prepare=prepare, statements=STATEMENTS)
     user_rows = UserRows()
     keys = KeySet(settings.keys_url)
     backend = JWTBackend(TokenVerifier(settings, keys))
@@ -196,40 +213,6 @@ async def lifespan(app: Starlette) -> AsyncIterator[None]:
         with app.state.metrics.written() if app.state.metrics else nullcontext():
             yield
     database.close()
-
-
-def caller(request: Request) -> Caller:
-    """The database, on behalf of the authenticated user."""
-    found: Caller = request.scope["caller"]
-    return found
-
-
-async def parse(request: Request, schema: type[Body]) -> Body:
-    """The body as that schema: 400 when it is not, 403 when it names another owner."""
-    sent = await request.body()
-    try:
-        data = from_json(sent, allow_inf_nan=False)
-    except ValueError as error:
-        raise not_json(request, sent, error) from None
-    body = schema.model_validate(data)
-    if body.user_id not in (None, request.user.id):
-        raise HTTPException(403, "The body names another owner (user_id); a task is always its creator's.")
-    return body
-
-
-def task_id(request: Request) -> int:
-    found: int = request.path_params["id"]
-    return found
-
-
-def task_response(row: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
-    if row is None:
-        raise no_such_task()
-    return json_response(task_json(row), status, headers)
-
-
-def json_response(body: bytes, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
-    return Response(body, status, headers, media_type="application/json")
 
 
 def __getattr__(name: str) -> Any:

@@ -5,8 +5,8 @@ import sys
 from collections.abc import Sequence
 
 from database import DEADLINE, Database, DatabaseError, DatabaseUnavailable, Engine
-from layout import prepare, upgrade
 from migrations.distribution import distribute
+from migrations.layout import prepare, upgrade
 from settings import settings_or_exit
 
 USAGE = """Usage: python -m release [--distribute]. It brings the tables of DATABASE_URL up to date.

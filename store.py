@@ -1,97 +1,41 @@
-"""The queries. Each function of tasks runs one statement, which is one round trip and one transaction.
+"""The queries. Each function of tasks makes one round trip, which is one transaction: a statement, or a batch of them.
 
 Statements are built once, because building one costs more than running it, and select columns instead of objects. Each
 statement on tasks constrains `user_id`, so that a task is reachable only through its owner.
 """
 
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from functools import cache
 from typing import Any
 
-from sqlalchemy import BindParameter, ColumnElement, Insert, Select, Update
-from sqlmodel import and_, bindparam, case, delete, func, insert, null, or_, select, tuple_, update
+from sqlalchemy import ColumnElement, Executable, Insert, Select, Update
 
-from database import Caller, Conflict, DatabaseUnavailable, InvalidData, KeyTaken, Rows
+# SQLite has the same clause ON CONFLICT.
+from sqlalchemy.dialects.postgresql import insert as insert_or
+from sqlmodel import and_, bindparam, case, delete, false, func, insert, or_, select, tuple_, update
+
+from database import Caller, DatabaseUnavailable, Executables, KeyTaken, Rows
 from paging import Position, Sort, Status
-from tables import DUE_DATE_KEY, TASKS, TITLE_KEY, UNDATED, USERS, now
+from tables import DUE_DATE_KEY, IDEMPOTENCY_KEYS, TASKS, TITLE_KEY, UNDATED, now
 
-# Attempts when concurrent writers conflict.
-USER_ATTEMPTS = 5
+# How long, and how many of one person's, the answers to requests with an `Idempotency-Key` are kept.
+KEPT = timedelta(hours=24)
+KEPT_KEYS = 1000
 
 # After rows were imported with their ids.
-COUNTER_BEHIND = (
-    "the counter of ids is behind; "
-    "run SELECT setval(pg_get_serial_sequence('tasks', 'id'), (SELECT max(id) FROM tasks))"
-)
+COUNTER_BEHIND = "the counter of ids is behind; run "
+COUNTER_BEHIND += "SELECT setval(pg_get_serial_sequence('tasks', 'id'), (SELECT max(id) FROM tasks))"
 
 
-class NoSuchAccount(Exception):
-    """There is no such user in a table of users that another program owns."""
-
-
-_user, _task = USERS.c, TASKS.c
+_task = TASKS.c
 
 # The columns of an answer.
 _COLUMNS = [column for column in _task if column.name != "user_id"]
 _OWN = _task.user_id == bindparam("owner")
 _THIS = (_OWN, _task.id == bindparam("task_id"))
-
-
-_GET_USER = select(_user.email, _user.name).where(_user.id == bindparam("user_id"))
-_RELEASE_EMAIL = (
-    update(USERS).where(_user.email == bindparam("new_email"), _user.id != bindparam("user_id")).values(email=null())
-)
-_INSERT_USER = insert(USERS).values(
-    id=bindparam("user_id"),
-    email=bindparam("new_email"),
-    name=bindparam("new_name"),
-    created_at=bindparam("now"),
-)
-_UPDATE_USER = (
-    update(USERS)
-    .where(_user.id == bindparam("user_id"))
-    .values(email=bindparam("new_email"), name=bindparam("new_name"))
-)
-
-
-async def ensure_user(database: Caller, user_id: str, email: str | None, name: str | None) -> None:
-    """Insert or update the row of this user, as far as the database can store the profile.
-
-    One statement when the row is up to date, up to three otherwise. Raises `NoSuchAccount`, or `Conflict` or
-    `InvalidData` when the database cannot store the row at all.
-    """
-    for profile in ((email, name), (email, None), (None, name)):
-        # Raised for text that is too long for a column, or not in the encoding of the database.
-        with suppress(InvalidData):
-            return await _ensure_user(database, user_id, *profile)
-    await _ensure_user(database, user_id, None, None)
-
-
-async def _ensure_user(database: Caller, user_id: str, email: str | None, name: str | None) -> None:
-    """Take the email away from any other row, then insert or update the row of this user."""
-    attempt = 0
-    while True:
-        attempt += 1
-        if attempt == USER_ATTEMPTS:
-            # Other users keep taking this email. It identifies nobody, so do without.
-            email = None
-        values = {"user_id": user_id, "new_email": email, "new_name": name}
-        row = _one(await database.execute(_GET_USER, values))
-        if row is None and not database.layout.owns_users:
-            raise NoSuchAccount
-        # Another program's accounts are not ours to change: this token may be older than its last change.
-        if row is not None and (tuple(row) == (email, name) or not database.layout.owns_users):
-            return
-        try:
-            if email is not None:
-                await database.execute(_RELEASE_EMAIL, values)
-            await database.execute(_INSERT_USER if row is None else _UPDATE_USER, values | {"now": now()})
-            return
-        except Conflict:
-            # Another call inserted this user, or took this email, in between.
-            if attempt == USER_ATTEMPTS:
-                raise
+_NOW = bindparam("now", type_=_task.created_at.type)
 
 
 def _one(rows: Rows) -> Any:
@@ -99,19 +43,68 @@ def _one(rows: Rows) -> Any:
     return rows[0] if rows else None
 
 
+@dataclass
+class Once:
+    """A request that has its effect once, however often it is sent: its key, and what tells it from other requests."""
+
+    key: str
+    fingerprint: str
+    # Set by the store: whether the answer is that to an earlier request.
+    replayed: bool = False
+
+
+class KeyReused(Exception):
+    """The key belongs to another request of the same person."""
+
+
+_kept = IDEMPOTENCY_KEYS.c
+_OWN_KEY = _kept.user_id == bindparam("owner")
+_THIS_KEY = (_OWN_KEY, _kept.key == bindparam("key"))
+_OPEN_KEY = (*_THIS_KEY, _kept.fingerprint == bindparam("fingerprint"), _kept.id.is_(None))
+_UNANSWERED = select(_kept.key).where(*_OPEN_KEY).exists()
+_NEWEST = select(_kept.kept_at).where(_OWN_KEY).order_by(_kept.kept_at.desc())
+_FORGET_KEYS = delete(IDEMPOTENCY_KEYS).where(
+    _OWN_KEY,
+    or_(
+        _kept.kept_at < bindparam("expired"),
+        _kept.kept_at <= _NEWEST.offset(bindparam("kept_keys")).limit(bindparam("one")).scalar_subquery(),
+    ),
+)
+# Waits while another request with the same key is under way.
+_KEY: dict[str, Any] = {"key": bindparam("key"), "fingerprint": bindparam("fingerprint"), "kept_at": bindparam("now")}
+_TAKE_KEY = insert_or(IDEMPOTENCY_KEYS).values(user_id=bindparam("owner"), **_KEY).on_conflict_do_nothing()
+_ANSWER = select(_kept.fingerprint, _kept.kept_at, *(_kept[column.name] for column in _COLUMNS)).where(*_THIS_KEY)
+
+
+def _once(change: Insert | Update, found: Iterable[ColumnElement[bool]]) -> tuple[Executable, ...]:
+    """The batch that makes this change unless the key has an answer, and keeps as one the task that is found then."""
+    answer = {column.name: column for column in _COLUMNS}
+    keep = update(IDEMPOTENCY_KEYS).where(*found, *_OPEN_KEY).values(answer)
+    return _FORGET_KEYS, _TAKE_KEY, change, keep, _ANSWER
+
+
 @cache
-def _create(names: frozenset[str]) -> Insert:
+def _create(names: frozenset[str], once: bool = False) -> Executables:
     """The insert of these columns; the database fills the others."""
-    values: dict[str, BindParameter[Any]] = {name: bindparam(name) for name in sorted(names)}
-    values |= {"user_id": bindparam("owner"), "created_at": bindparam("now"), "updated_at": bindparam("now")}
-    return insert(TASKS).values(values).returning(*_COLUMNS)
+    values: dict[str, ColumnElement[Any]] = {name: bindparam(name, type_=_task[name].type) for name in sorted(names)}
+    values |= {"user_id": bindparam("owner", type_=_task.user_id.type), "created_at": _NOW, "updated_at": _NOW}
+    if not once:
+        return insert(TASKS).values(values).returning(*_COLUMNS)
+    change = insert(TASKS).from_select(
+        list(values), select(*values.values()).where(_UNANSWERED), include_defaults=False
+    )
+    # Only a twin of this task, made at the same microsecond, could be found in its place.
+    return _once(change, (_OWN, _task.created_at == _NOW, _task.title == values["title"]))
 
 
-async def create_task(database: Caller, user_id: str, values: Mapping[str, Any]) -> Any:
-    """The new row. Raises `Conflict` when the user has no row, and `DatabaseUnavailable` when its new id is taken."""
-    statement = _create(frozenset(values))
+async def create_task(database: Caller, user_id: str, values: Mapping[str, Any], once: Once | None = None) -> Any:
+    """The new row.
+
+    Raises `Conflict` when the user has no row, `DatabaseUnavailable` when its new id is taken, and `KeyReused`.
+    """
+    statement = _create(frozenset(values), once is not None)
     try:
-        return _one(await database.execute(statement, {"owner": user_id, "now": now(), **values}))
+        return await _change(database, statement, {"owner": user_id, **values}, once)
     except KeyTaken as error:
         raise DatabaseUnavailable(f"{error}; {COUNTER_BEHIND}") from None
 
@@ -126,30 +119,61 @@ async def get_task(database: Caller, user_id: str, task_id: int) -> Any:
 
 
 @cache
-def _update(names: frozenset[str]) -> Update:
+def _update(names: frozenset[str], once: bool = False) -> Executables:
     """The update of these columns. `updated_at` changes only when one of them does."""
     new = {name: bindparam(f"new_{name}", type_=_task[name].type) for name in sorted(names)}
-    changed = or_(*(_task[name].is_distinct_from(value) for name, value in new.items()))
-    updated_at = case((changed, bindparam("now", type_=_task.updated_at.type)), else_=_task.updated_at)
-    return update(TASKS).where(*_THIS).values(**new, updated_at=updated_at).returning(*_COLUMNS)
+    changed = or_(false(), *(_task[name].is_distinct_from(value) for name, value in new.items()))
+    return _on_this({**new, "updated_at": case((changed, _NOW), else_=_task.updated_at)}, once)
 
 
-async def update_task(database: Caller, user_id: str, task_id: int, changes: Mapping[str, Any]) -> Any:
-    """Change only the named columns. With no names, return the task as it is."""
-    if not changes:
+async def find_answer(database: Caller, user_id: str, once: Once) -> Any:
+    """The row of the answer that is kept for this request, or None. Raises `KeyReused`."""
+    return _answer(_one(await database.execute(_ANSWER, {"owner": user_id, "key": once.key})), once, None)
+
+
+async def update_task(
+    database: Caller, user_id: str, task_id: int, changes: Mapping[str, Any], once: Once | None = None
+) -> Any:
+    """Change only the named columns. With no names, return the task as it is. Raises `KeyReused`."""
+    if not changes and not once:
         return await get_task(database, user_id, task_id)
-    values = {f"new_{name}": value for name, value in changes.items()}
-    statement = _update(frozenset(changes))
-    return _one(await database.execute(statement, {"owner": user_id, "task_id": task_id, "now": now(), **values}))
+    values = {"owner": user_id, "task_id": task_id, **{f"new_{name}": value for name, value in changes.items()}}
+    return await _change(database, _update(frozenset(changes), once is not None), values, once)
 
 
-_TOGGLE = (
-    update(TASKS).where(*_THIS).values(completed=~_task.completed, updated_at=bindparam("now")).returning(*_COLUMNS)
-)
+@cache
+def _toggle(once: bool = False) -> Executables:
+    return _on_this({"completed": ~_task.completed, "updated_at": _NOW}, once)
 
 
-async def toggle_task(database: Caller, user_id: str, task_id: int) -> Any:
-    return _one(await database.execute(_TOGGLE, {"owner": user_id, "task_id": task_id, "now": now()}))
+async def toggle_task(database: Caller, user_id: str, task_id: int, once: Once | None = None) -> Any:
+    """Flip `completed`. Raises `KeyReused`."""
+    return await _change(database, _toggle(once is not None), {"owner": user_id, "task_id": task_id}, once)
+
+
+def _on_this(values: Mapping[str, Any], once: bool) -> Executables:
+    change = update(TASKS).where(*_THIS).values(values)
+    return _once(change.where(_UNANSWERED), _THIS) if once else change.returning(*_COLUMNS)
+
+
+async def _change(database: Caller, statement: Executables, values: Mapping[str, Any], once: Once | None) -> Any:
+    """Run what `_create`, `_update` or `_toggle` made. Raises `KeyReused`."""
+    moment = now()
+    if once is None:
+        return _one(await database.execute(statement, {**values, "now": moment}))
+    of_the_key = {"key": once.key, "fingerprint": once.fingerprint, "expired": moment - KEPT, "kept_keys": KEPT_KEYS}
+    (kept,) = await database.execute(statement, {**values, **of_the_key, "now": moment, "one": 1})
+    return _answer(kept, once, moment)
+
+
+def _answer(kept: Any, once: Once, moment: datetime | None) -> Any:
+    """What is kept for this request, if anything is. A request of this very moment has not been answered before."""
+    if kept is None:
+        return None
+    if kept.fingerprint != once.fingerprint:
+        raise KeyReused
+    once.replayed = kept.kept_at != moment
+    return None if kept.id is None else kept
 
 
 _DELETE = delete(TASKS).where(*_THIS).returning(_task.id)
@@ -218,7 +242,9 @@ async def list_tasks(
 
 # For `Database`, which refuses at start what it could not run. Those that are not here differ from these in a filter.
 STATEMENTS = (
-    *(_GET_USER, _RELEASE_EMAIL, _INSERT_USER, _UPDATE_USER),
-    *(_create(frozenset({"title", "completed"})), _GET, _update(frozenset({"title"})), _TOGGLE, _DELETE, _COUNT),
+    *(_GET, _DELETE, _COUNT),
+    *(_create(frozenset({"title", "completed"}), once) for once in (False, True)),
+    *(_update(frozenset({"title"}), once) for once in (False, True)),
+    *(_toggle(once) for once in (False, True)),
     *(_list(sort, filtered=False, after=False, dated=False) for sort in _ORDER),
 )

@@ -7,7 +7,9 @@ from sqlalchemy import ColumnElement
 from sqlalchemy.types import UserDefinedType
 from sqlmodel import (
     BigInteger,
+    Column,
     Field,
+    ForeignKey,
     Identity,
     Index,
     PrimaryKeyConstraint,
@@ -65,6 +67,19 @@ class TaskRow(SQLModel, table=True):
 
 USERS: Table = SQLModel.metadata.tables["users"]
 TASKS: Table = SQLModel.metadata.tables["tasks"]
+# The first answer to each request that may be sent again, with the task as it was. Without `id` there is none yet.
+IDEMPOTENCY_KEYS = Table(
+    "idempotency_keys",
+    SQLModel.metadata,
+    Column("user_id", Text, ForeignKey(USERS.c.id, ondelete="CASCADE"), primary_key=True),
+    Column("key", Text, primary_key=True),
+    Column("fingerprint", Text, nullable=False),
+    Column("kept_at", TASKS.c.created_at.type, nullable=False),
+    Column("id", BigInteger),
+    *(Column(column.name, column.type) for column in TASKS.columns if column.name not in ("user_id", "id")),
+)
+# By name, those referred to first. All but `users`, which another program may own, belong to this app alone.
+TABLES: dict[str, Table] = {table.name: table for table in (USERS, TASKS, IDEMPOTENCY_KEYS)}
 
 # The sort keys of `sort=title` and `sort=due_date`. Titles are compared by code point, whatever the collation of the
 # database; `database.sqlite` adds the function and the collation to SQLite. Which letters have two cases depends on

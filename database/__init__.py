@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any, Protocol
 
-from sqlalchemy import URL, Dialect, Executable
+from sqlalchemy import URL, Dialect
 
 from database.errors import (
     Conflict,
@@ -20,7 +20,7 @@ from database.postgres import Postgres
 from database.preparation import Preparation
 from database.queue import Statistics
 from database.sqlite import Sqlite
-from database.statements import Rows, compile_once
+from database.statements import Executables, Rows, compile_once
 
 __all__ = [
     "Caller",
@@ -29,6 +29,7 @@ __all__ = [
     "DatabaseError",
     "DatabaseUnavailable",
     "Engine",
+    "Executables",
     "InvalidData",
     "KeyTaken",
     "NotPrepared",
@@ -54,7 +55,7 @@ class Engine(Protocol):
     def statistics(self) -> Sequence[Statistics]:
         """Of each of its queues and event loops."""
 
-    async def execute(self, statement: Executable, values: Mapping[str, Any], person: str, deadline: float) -> Rows:
+    async def execute(self, statement: Executables, values: Mapping[str, Any], person: str, deadline: float) -> Rows:
         """The rows of a statement in autocommit. `deadline` is the caller's, by the clock of the event loop."""
 
     async def transaction(self, statements: Sequence[str], deadline: float) -> None:
@@ -81,7 +82,7 @@ class Database:
         pool_size: int,
         prepare: Callable[[Engine, float], Awaitable[Any]],
         deadline: float = DEADLINE,
-        statements: Iterable[Executable] = (),
+        statements: Iterable[Executables] = (),
     ) -> None:
         sqlite = url.get_backend_name() == "sqlite"
         self.engine: Engine = Sqlite(url, pool_size, deadline) if sqlite else Postgres(url, pool_size)
@@ -111,7 +112,7 @@ class Database:
     def caller(self, person: str) -> "Caller":
         return Caller(self, person)
 
-    async def execute(self, statement: Executable, values: Mapping[str, Any], person: str, deadline: float) -> Rows:
+    async def execute(self, statement: Executables, values: Mapping[str, Any], person: str, deadline: float) -> Rows:
         if not self._preparation.done:
             await self.ready()
         try:
@@ -137,7 +138,7 @@ class Caller:
     def layout(self) -> Any:
         return self._database.layout
 
-    async def execute(self, statement: Executable, values: Mapping[str, Any] = NOTHING) -> Rows:
+    async def execute(self, statement: Executables, values: Mapping[str, Any] = NOTHING) -> Rows:
         """The rows of a statement, which commits by itself.
 
         Raises `DatabaseUnavailable` when the database cannot answer, the queue is full, or the deadline has passed; a

@@ -2,13 +2,13 @@
 
 import asyncio
 import sqlite3
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from queue import Empty, SimpleQueue
 from typing import Any
 
 from database.errors import Conflict, DatabaseError, DatabaseUnavailable, TablesMissing
-from database.statements import Rows
+from database.statements import Batch, Rows, Statement
 
 # Instructions of SQLite's virtual machine, about 50 ns each, between two calls of the progress handler.
 STEPS = 2000
@@ -102,6 +102,24 @@ class Commits:
 def _commit_each(connection: sqlite3.Connection, calls: Sequence[Call]) -> None:
     for call in calls:
         call.run(connection)
+
+
+def rows_of(compiled: Statement | Batch, connection: sqlite3.Connection, values: Mapping[str, Any]) -> Rows:
+    """Execute the statement, or all statements of a batch; when one of those fails, none has an effect."""
+    if isinstance(compiled, Statement):
+        return compiled.rows(connection.execute(compiled.sql, values))
+    connection.execute("SAVEPOINT batch")
+    try:
+        for each in compiled.statements:
+            rows = rows_of(each, connection, values)
+        connection.execute("RELEASE batch")
+    except sqlite3.Error:
+        # SQLite may have rolled back everything by itself.
+        if connection.in_transaction:
+            connection.execute("ROLLBACK TO batch")
+            connection.execute("RELEASE batch")
+        raise
+    return rows
 
 
 def _in_our_terms(error: sqlite3.Error) -> Exception:

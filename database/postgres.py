@@ -7,14 +7,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from psycopg2.extras import register_uuid
-from sqlalchemy import URL, Executable
+from sqlalchemy import URL
 from sqlalchemy.dialects.postgresql.psycopg2 import PGDialect_psycopg2
 
 from database.errors import DatabaseUnavailable, Overtaken
 from database.loops import PerLoop
 from database.pool import Place, Pool
 from database.queue import Statistics
-from database.statements import HEAVY, Rows, Statement, compile_once, is_heavy
+from database.statements import HEAVY, Batch, Executables, Rows, Statement, compile_once, is_heavy
 
 logger = logging.getLogger("todo.sql")
 
@@ -48,7 +48,7 @@ class Postgres:
     def statistics(self) -> list[Statistics]:
         return [pool.statistics for pool in self._pools.all()]
 
-    async def execute(self, statement: Executable, values: Mapping[str, Any], person: str, deadline: float) -> Rows:
+    async def execute(self, statement: Executables, values: Mapping[str, Any], person: str, deadline: float) -> Rows:
         compiled = compile_once(statement, DIALECT)
         logger.debug(compiled.sql)
         pool = self._pools.get()
@@ -85,7 +85,7 @@ class Postgres:
         self._pools.close()
 
 
-async def _ask(place: Place, statement: Statement, values: Mapping[str, Any]) -> Any:
+async def _ask(place: Place, statement: Statement | Batch, values: Mapping[str, Any]) -> Any:
     """The cursor with the answer. A statement is run again where it has certainly done nothing.
 
     1. A read whose connection dies, once.

@@ -12,13 +12,13 @@ from functools import partial
 from itertools import count
 from typing import Any
 
-from sqlalchemy import URL, Executable
+from sqlalchemy import URL
 from sqlalchemy.dialects.sqlite.pysqlite import SQLiteDialect_pysqlite
 
-from database.calls import STEPS, Call, Commits
+from database.calls import STEPS, Call, Commits, rows_of
 from database.loops import PerLoop
 from database.queue import FairQueue, Statistics
-from database.statements import Rows, compile_once, is_heavy
+from database.statements import Executables, Rows, compile_once, is_heavy
 
 logger = logging.getLogger("todo.sql")
 
@@ -71,12 +71,12 @@ class Sqlite:
         idle = Statistics(idle=len(self._readers) + len(self._writers))
         return [idle, *(queue.statistics() for queues in (self._reads, self._writes) for queue in queues.all())]
 
-    async def execute(self, statement: Executable, values: Mapping[str, Any], person: str, deadline: float) -> Rows:  # noqa: ARG002
+    async def execute(self, statement: Executables, values: Mapping[str, Any], person: str, deadline: float) -> Rows:  # noqa: ARG002
         compiled = compile_once(statement, DIALECT)
         logger.debug(compiled.sql)
         self._look_at_file()
         complete = compiled.values(values)
-        call = Call(lambda connection: compiled.rows(connection.execute(compiled.sql, complete)))
+        call = Call(lambda connection: rows_of(compiled, connection, complete))
         if self._in_memory or not compiled.reads:
             return await self._write(call, person)
         rows = None if compiled.in_turn else self._read_at_once(call)

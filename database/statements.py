@@ -1,6 +1,6 @@
-"""Statements compiled once for one kind of database, their values and their rows."""
+"""Statements, alone and in batches, compiled once for one kind of database; their values and their rows."""
 
-from collections import namedtuple
+from collections import Counter, namedtuple
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from functools import lru_cache, partial
@@ -11,6 +11,8 @@ from sqlmodel.sql.sqltypes import UTCDateTime
 
 Rows = Sequence[Any]
 Convert = Callable[[Any], Any]
+# A statement, or a tuple of them that is a batch.
+Executables = Executable | tuple[Executable, ...]
 
 # Rows. Reading one and writing it as JSON blocks the event loop for about 3 µs.
 HEAVY = 50
@@ -37,14 +39,15 @@ class Statement:
         # A `text()` may have none.
         self._columns = list(getattr(statement, "exported_columns", ()))
         names = compiled.bind_names
-        self._constants = {name: each.effective_value for each, name in names.items() if not each.required}
+        self.names = set(names.values())
+        self.constants = {name: each.effective_value for each, name in names.items() if not each.required}
         self._to_driver = dict(_to_driver(names, dialect))
         # What makes rows of what was fetched; the second where timestamps are in UTC already.
         self._makers: tuple[Callable[[Sequence[Any]], list[Any]], Callable[[Sequence[Any]], list[Any]]] | None = None
 
     def values(self, values: Mapping[str, Any]) -> dict[str, Any]:
         """All values of the statement, with the constants that are a part of it."""
-        complete = {**self._constants, **values}
+        complete = {**self.constants, **values}
         for name, convert in self._to_driver.items():
             complete[name] = convert(complete[name])
         return complete
@@ -62,13 +65,45 @@ class Statement:
         return self._makers[in_utc](cursor.fetchall())
 
 
+class Batch:
+    """Statements that take effect together or not at all, one after the other, in one round trip.
+
+    Each sees what those before it did and, on PostgreSQL, what others have committed by then. The rows are those of the
+    last one.
+
+    Raises `TypeError` for what `Statement` does, and for constants of two statements that have one name.
+    """
+
+    reads = in_turn = False
+
+    def __init__(self, statements: Sequence[Executable], dialect: Dialect) -> None:
+        self.statements = [Statement(each, dialect) for each in statements]
+        names = Counter(name for each in self.statements for name in each.constants)
+        if twice := [name for name, count in names.items() if count > 1]:
+            raise TypeError(
+                f"Two statements of a batch have a constant {twice[0]}; make it a bindparam of its own name"
+            )
+        # PostgreSQL makes a transaction of statements that arrive together.
+        # https://www.postgresql.org/docs/current/protocol-flow.html#PROTOCOL-FLOW-MULTI-STATEMENT
+        self.sql = "; ".join(each.sql for each in self.statements)
+
+    def values(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        complete = [(each.names, each.values(values)) for each in self.statements]
+        return {name: values[name] for names, values in complete for name in names}
+
+    def rows(self, cursor: Any, in_utc: bool = False) -> Rows:
+        return self.statements[-1].rows(cursor, in_utc)
+
+
 def is_heavy(values: Mapping[str, Any]) -> bool:
     """Whether the statement may give many rows; those that may have the parameter `row_limit`."""
     return bool(values.get("row_limit", 0) > HEAVY)
 
 
-# By identity: the store builds each statement once.
-compile_once = lru_cache(512)(Statement)
+@lru_cache(512)
+def compile_once(statement: Executables, dialect: Dialect) -> Statement | Batch:
+    """By identity: the store builds each statement once."""
+    return Batch(statement, dialect) if isinstance(statement, tuple) else Statement(statement, dialect)
 
 
 def _faults(compiled: Any) -> Iterator[str]:

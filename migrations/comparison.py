@@ -9,7 +9,7 @@ from sqlalchemy.sql.selectable import TextualSelect
 from sqlmodel import Table, column, text
 
 from migrations import HEAD, VERSION_TABLE, is_behind, is_too_new
-from tables import TASKS, USERS, indexes
+from tables import TABLES, TASKS, USERS, indexes
 
 # Columns that the app needs only where it inserts the users itself.
 ONLY_INSERTED = {"users.created_at"}
@@ -53,7 +53,7 @@ class Row(NamedTuple):
     `type` is the base type of a domain, or "read-only". `filled`: the database fills it when an INSERT does not.
     """
 
-    # "users" or "tasks" for a column; else "index", "version", "extension", or "kind", which is PostgreSQL's of tasks.
+    # The table of a column; else "index", "version", "extension", or "kind", which is PostgreSQL's of tasks.
     of: str
     name: str
     type: str = ""
@@ -65,6 +65,7 @@ def _statement(sql: str) -> TextualSelect:
     return text(sql).columns(*(column(name) for name in Row._fields))
 
 
+_FOUND = ", ".join(f"to_regclass('{name}')" for name in TABLES)
 # One round trip, for the tables that the search path finds. 28: UPDATE, INSERT and DELETE are possible, as on some
 # views. 7: a trigger FOR EACH ROW BEFORE INSERT, which may fill any column.
 _POSTGRESQL = (
@@ -73,7 +74,7 @@ _POSTGRESQL = (
     " a.atthasdef OR a.attidentity <> '' OR t.typdefault IS NOT NULL OR c.relkind = 'v'"
     " OR EXISTS (SELECT FROM pg_trigger WHERE tgrelid = c.oid AND tgtype & 7 = 7)"
     " FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid JOIN pg_type t ON t.oid = a.atttypid"
-    " WHERE c.oid IN (to_regclass('users'), to_regclass('tasks')) AND a.attnum > 0"
+    f" WHERE c.oid IN ({_FOUND}) AND a.attnum > 0"
     " UNION ALL SELECT 'index', c.relname, '', false, false FROM pg_class c JOIN pg_index i ON i.indexrelid = c.oid"
     " WHERE i.indisvalid AND i.indrelid = to_regclass('tasks')"
     " UNION ALL SELECT 'kind', relkind::text, '', false, false FROM pg_class WHERE oid = to_regclass('tasks')"
@@ -83,7 +84,7 @@ _POSTGRESQL = (
 _SQLITE = (
     "SELECT lower(t.name), lower(c.name), CASE t.type WHEN 'table' THEN lower(c.type) ELSE 'read-only' END,"
     """ c."notnull", c.dflt_value IS NOT NULL OR c.pk AND lower(c.type) = 'integer'"""
-    " FROM sqlite_master t JOIN pragma_table_info(t.name) c WHERE lower(t.name) IN ('users', 'tasks')"
+    f" FROM sqlite_master t JOIN pragma_table_info(t.name) c WHERE lower(t.name) IN {tuple(TABLES)}"
     " UNION ALL SELECT 'index', name, '', 0, 0 FROM sqlite_master WHERE type = 'index' AND lower(tbl_name) = 'tasks'"
 )
 _VERSION = f" UNION ALL SELECT 'version', version_num, '', false, false FROM {VERSION_TABLE}"
@@ -105,9 +106,11 @@ class Tables:
         self._dialect = dialect
         # None for tables from before they had versions.
         self.version = next(iter(self._names("version")), None)
-        self.missing = [table for table in (USERS, TASKS) if not self._of(table.name)]
+        self.is_new = not self._of("tasks")
+        # To older ones revisions add the others.
+        needed = ("users", "tasks") if is_behind(self.version) and not self.is_new else TABLES
+        self.missing = [TABLES[name] for name in needed if not self._of(name)]
         self.exist = not self.missing
-        self.is_new = TASKS in self.missing
         self.are_partitioned = "p" in self._names("kind")
         self.on_citus = "citus" in self._names("extension")
 
@@ -134,12 +137,12 @@ class Tables:
         # Tables that are known to be older lack what they are about to get.
         if self.version is None or not is_behind(self.version):
             hint = {None: NOT_OURS, HEAD: CHANGED}.get(self.version, DEPLOY_NEWER)
-            yield from (f"{fault}; {hint}" for table in (USERS, TASKS) for fault in self._differences(table))
+            yield from (f"{fault}; {hint}" for table in TABLES.values() for fault in self._differences(table))
 
     def _differences(self, table: Table) -> Iterator[str]:
         """The reasons why our statements would fail on this table; none when the table does not exist."""
         rows = self._of(table.name)
-        inserts = table is TASKS or self.owns_users
+        inserts = table is not USERS or self.owns_users
         for wanted in table.columns if rows else ():
             name, row = f"{table.name}.{wanted.name}", rows.get(wanted.name)
             if row is None:
@@ -161,4 +164,4 @@ def _refuses_ours(table: Table, row: Row) -> bool:
     if table is USERS:
         # NOT NULL on one of our columns is no reason by itself: a token may have the value.
         return False
-    return not row.filled if row.name == "id" else row.required and bool(wanted.nullable)
+    return not row.filled if wanted is TASKS.c.id else row.required and bool(wanted.nullable)

@@ -6,7 +6,7 @@ from sqlalchemy.schema import CreateIndex, CreateTable, ExecutableDDLElement
 from migrations import HEAD, VERSION_TABLE
 from migrations.comparison import Tables
 from migrations.locks import LOCK, LOCK_TIMEOUT_MS
-from tables import indexes
+from tables import TABLES, indexes
 
 # Milliseconds to wait for the lock. Waiting for it blocks nobody else.
 CREATE_TIMEOUT_MS = 3000
@@ -17,6 +17,8 @@ LOCKED = (
     f"SELECT pg_advisory_xact_lock({LOCK})",
     f"SET LOCAL lock_timeout = {LOCK_TIMEOUT_MS}",
 )
+# What a change of a task changes too, so that it has to be on the same machine.
+COLOCATED = [name for name in TABLES if name not in ("users", "tasks")]
 # Each only where it is not so yet. One shard after the other, because the tables were made in the same transaction.
 # https://docs.citusdata.com/en/stable/develop/reference_ddl.html
 ON_CITUS = (
@@ -27,6 +29,7 @@ ON_CITUS = (
         for table, call in (
             ("users", "create_reference_table('users')"),
             ("tasks", "create_distributed_table('tasks', 'user_id')"),
+            *((name, f"create_distributed_table('{name}', 'user_id', colocate_with => 'tasks')") for name in COLOCATED),
         )
     ),
 )

@@ -4,13 +4,16 @@ from sqlalchemy import URL, Connection, text
 from sqlalchemy.exc import DBAPIError
 
 from database.errors import DatabaseError, message_of
+from migrations.creation import COLOCATED
 from migrations.locks import engine_of, exclusively
 
 HAS_CITUS = "SELECT EXISTS (SELECT FROM pg_extension WHERE extname = 'citus')"
 # Whether it is a reference table, and distributed by hash. An attempt that is broken off leaves a table in the metadata
 # that is neither; it can be repeated.
 HAS_USERS = "SELECT EXISTS (SELECT FROM pg_dist_partition WHERE logicalrelid = 'users'::regclass AND repmodel = 't')"
-HAS_TASKS = "SELECT EXISTS (SELECT FROM pg_dist_partition WHERE logicalrelid = 'tasks'::regclass AND partmethod = 'h')"
+IS_DISTRIBUTED = (
+    "SELECT EXISTS (SELECT FROM pg_dist_partition WHERE logicalrelid = '{table}'::regclass AND partmethod = 'h')"
+)
 
 
 def distribute(url: URL) -> None:
@@ -36,5 +39,9 @@ def _distribute(connection: Connection) -> None:
     if not connection.scalar(text(HAS_USERS)):
         # The foreign key of `tasks` goes on being checked: `tasks` becomes a local table of Citus meanwhile.
         connection.execute(text("SELECT create_reference_table('users')"))
-    if not connection.scalar(text(HAS_TASKS)):
+    if not connection.scalar(text(IS_DISTRIBUTED.format(table="tasks"))):
         connection.execute(text("SELECT create_distributed_table_concurrently('tasks', 'user_id')"))
+    for name in COLOCATED:
+        if not connection.scalar(text(IS_DISTRIBUTED.format(table=name))):
+            call = f"create_distributed_table_concurrently('{name}', 'user_id', colocate_with => 'tasks')"
+            connection.execute(text(f"SELECT {call}"))

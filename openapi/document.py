@@ -41,7 +41,7 @@ def document(site: Mapping[str, Iterable[Resource]]) -> Object:
             "schemas": _schemas(),
             "headers": HEADERS,
             "responses": {str(status): response for status, response in ERRORS.items()},
-            "parameters": {"id": _PATH_ID, "X-Request-ID": _REQUEST_ID},
+            "parameters": {"id": _PATH_ID, "X-Request-ID": _REQUEST_ID, "Idempotency-Key": _IDEMPOTENCY_KEY},
             "securitySchemes": {
                 "bearer": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT", "description": "RFC 6750."}
             },
@@ -65,6 +65,16 @@ _REQUEST_ID = {
 }
 
 
+_IDEMPOTENCY_KEY = {
+    "name": "Idempotency-Key",
+    "in": "header",
+    "description": "Of one request and its retries, which then have no effect and get the first answer again. "
+    "Kept for 24 hours.",
+    "schema": {"type": "string", "pattern": r"^[!-~]{1,255}$"},
+    "example": "8e03978e-40d5-43dd-bc93-6894a57f9324",
+}
+
+
 def _operation(name: str, prefix: str, path: str) -> Object:
     known = OPERATIONS[name]
     private, has_id = bool(prefix), "{id}" in path
@@ -73,10 +83,12 @@ def _operation(name: str, prefix: str, path: str) -> Object:
         500,
         *((401, 413, 429, 503) if private else ()),
         *((400,) if known.query or known.body else ()),
-        *((403,) if known.body else ()),
+        *((403, 422) if known.body else ()),
         *((404,) if has_id else ()),
     }
     parameters = [ref("parameters", "X-Request-ID"), *_query(known.query)]
+    if known.body:
+        parameters.append(ref("parameters", "Idempotency-Key"))
     operation: Object = {
         "operationId": name,
         "summary": known.summary,

@@ -69,6 +69,9 @@ HEADERS = (
             '</api/tasks?limit=1&cursor=WyJjcmVhdGVkIiwi>; rel="next"',
             required=False,
         ),
+        "Idempotency-Replayed": header(
+            "The answer is that to an earlier request with this `Idempotency-Key`.", "true", required=False
+        ),
         "Retry-After": header("Seconds after which to try again.", 1, minimum=0),
         "WWW-Authenticate": header(
             "RFC 6750, section 3.",
@@ -100,6 +103,10 @@ ERRORS = {
         "The body names another owner (user_id); a task is always its creator's.",
     ),
     404: error("There is no such task, or it is somebody else's.", "There is no such task."),
+    422: error(
+        "The `Idempotency-Key` was used for another request.",
+        "This Idempotency-Key was used for another request; make a new one for each request, and keep it for retries.",
+    ),
     413: error("The body is larger than 64 KiB.", "The body is larger than 64 KiB."),
     429: error(
         "You have made as many requests as the server's limit allows.",
@@ -143,6 +150,7 @@ LINKS = {
     name: {"operationId": name, "parameters": {"id": "$response.body#/id"}}
     for name in ("get_task", "update_task", "patch_task", "toggle_task", "delete_task")
 }
+REPLAYED = ["Idempotency-Replayed"]
 TASK_LIST = {"schema": {"type": "array", "items": ref("schemas", "Task")}}
 
 # By the name of the route, which is that of its endpoint.
@@ -155,21 +163,21 @@ OPERATIONS = {
     ),
     "create_task": Operation(
         "Add a task",
-        {201: task("The new task.", ["Location"]) | {"links": LINKS}},
+        {201: task("The new task.", ["Location", *REPLAYED]) | {"links": LINKS}},
         body="TaskCreate",
         example={"title": "Buy milk", "description": "Two litres", "due_date": "2026-12-24"},
     ),
     "get_task": Operation("Get a task", {200: task("The task.")}),
     "update_task": Operation(
         "Change a task",
-        {200: task("The task as it is now.")},
+        {200: task("The task as it is now.", REPLAYED)},
         "What is left out stays as it is; `null` clears `description` and `due_date`.",
         body="TaskUpdate",
         example={"description": "Three litres", "due_date": None},
     ),
     "patch_task": Operation(
         "Change a task, as PUT does",
-        {200: task("The task as it is now.")},
+        {200: task("The task as it is now.", REPLAYED)},
         "The same as PUT: what is left out stays as it is.",
         body="TaskUpdate",
         example={"title": "Buy milk and bread"},
@@ -177,7 +185,7 @@ OPERATIONS = {
     "delete_task": Operation("Delete a task", {204: answer("It is gone.")}),
     "toggle_task": Operation(
         "Complete a task, or take that back",
-        {200: task("The task as it is now.")},
+        {200: task("The task as it is now.", REPLAYED)},
         "`completed` is flipped without a body, or when the body leaves it out; else it is set, so that the request "
         "can be repeated.",
         body="TaskComplete",

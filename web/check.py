@@ -19,8 +19,8 @@ from database import Database, Engine
 from database.postgres import Postgres
 from database.urls import is_in_memory
 from keys import TIMEOUT, KeySet, usable_keys
-from layout import Layout, distribution_of, prepare, read_tables
 from migrations import HEAD, is_behind
+from migrations.layout import Layout, distribution_of, prepare, read_tables
 from settings import Settings, SettingsError
 from web.report import Report, variables, without_secrets
 

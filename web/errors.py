@@ -12,6 +12,7 @@ from starlette.responses import JSONResponse
 from auth import Refused
 from database.errors import Conflict, DatabaseUnavailable, InvalidData
 from keys import KeyServerUnavailable, NoKeysYet
+from store import KeyReused
 
 logger = logging.getLogger("todo.errors")
 
@@ -114,6 +115,14 @@ async def not_storable(request: Request, error: Conflict | InvalidData) -> JSONR
     return error_response(400, f"{field} {message}.", errors=[{"field": field, "message": message}])
 
 
+async def key_reused(_: Request, __: KeyReused) -> JSONResponse:
+    """422, as the draft has it: the one error of validation that is no 400."""
+    detail = (
+        "This Idempotency-Key was used for another request; make a new one for each request, and keep it for retries."
+    )
+    return error_response(422, detail)
+
+
 async def unavailable(request: Request, error: DatabaseUnavailable | KeyServerUnavailable) -> JSONResponse:
     logger.warning("503 for request_id=%s: %s", request.scope["request_id"], error)
     what = "key server" if isinstance(error, KeyServerUnavailable) else "database"
@@ -128,6 +137,7 @@ HANDLERS: dict[Any, Any] = {
     HTTPException: http_exception,
     ValidationError: invalid_input,
     Refused: refused,
+    KeyReused: key_reused,
     Conflict: not_storable,
     InvalidData: not_storable,
     DatabaseUnavailable: unavailable,

@@ -35,7 +35,10 @@ NO_ROUTES: Mapping[Any, str] = {}
 
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 RATE_LIMIT = ("RateLimit", "RateLimit-Policy")
-EXPOSED = ("Allow", "Link", "Location", *RATE_LIMIT, "Retry-After", "WWW-Authenticate", "X-Request-ID")
+EXPOSED = (
+    *("Allow", "Idempotency-Replayed", "Link", "Location", *RATE_LIMIT, "Retry-After"),
+    *("WWW-Authenticate", "X-Request-ID"),
+)
 VARY = {"Vary": "Origin"}
 RAW_VARY = Headers(VARY).raw
 NO_ORIGIN = "This origin is not allowed; set BETTER_AUTH_URL to it, or add it to CORS_ORIGINS."

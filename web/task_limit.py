@@ -18,6 +18,10 @@ SHARES = 16
 COUNT_LIFETIME = 1.0
 
 
+class TooManyTasks(HTTPException):
+    """A 403."""
+
+
 class _Person:
     """What this process knows of a person's tasks.
 
@@ -55,7 +59,7 @@ class TaskLimit:
 
     @asynccontextmanager
     async def admitted(self, database: Caller, user_id: str) -> AsyncIterator[None]:
-        """Around the create of a task. Raises a 403, or what the count raises: one more round trip at times."""
+        """Around the create of a task. Raises `TooManyTasks`, and what a count raises: at times one more round trip."""
         person = self._person(user_id)
         person.waiting_or_running += 1
         try:
@@ -99,7 +103,7 @@ class TaskLimit:
                 await database.wait(person.idle.wait())
                 await self._count(database, user_id, person)
             if not self._take(person):
-                raise HTTPException(
+                raise TooManyTasks(
                     403, f"You have as many tasks as you may have ({self._limit}); delete one to add another."
                 )
         finally:

@@ -4,7 +4,7 @@ import logging
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-import store
+import accounts
 from auth import Refused, User
 from database import Caller, Conflict, Database, InvalidData
 
@@ -34,8 +34,8 @@ class UserRows:
                 self._seen[user.id] = user
             return
         try:
-            await store.ensure_user(database, user.id, user.email, user.name)
-        except store.NoSuchAccount:
+            await accounts.ensure_user(database, user.id, user.email, user.name)
+        except accounts.NoSuchAccount:
             message = "The account that the token names does not exist; sign up, or sign in again."
             raise Refused(message, "account") from None
         except (Conflict, InvalidData) as error:

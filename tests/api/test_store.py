@@ -7,11 +7,11 @@ from datetime import date
 from typing import Any
 
 import pytest
-from sqlalchemy import Executable
 
+import accounts
 import store
-from database import Caller, Conflict, Database
-from layout import prepare
+from database import Caller, Conflict, Database, Executables
+from migrations.layout import prepare
 from paging import Position, Sort
 from settings import Settings
 from tests.conftest import Rows, database_name
@@ -43,7 +43,7 @@ class Interfering(Caller):
         super().__init__(database, "ada")
         self._interfere = interfere
 
-    async def execute(self, statement: Executable, values: Mapping[str, Any] | None = None) -> Any:
+    async def execute(self, statement: Executables, values: Mapping[str, Any] | None = None) -> Any:
         if str(statement).startswith("INSERT INTO users"):
             self._interfere()
         return await super().execute(statement, values or {})
@@ -57,7 +57,7 @@ def interfered(settings: Settings) -> Iterator[Any]:
 
 
 def test_each_function_of_tasks_is_one_statement(run: Run, caller: Caller, caplog: pytest.LogCaptureFixture) -> None:
-    run(store.ensure_user(caller, "ada", None, None))
+    run(accounts.ensure_user(caller, "ada", None, None))
     task = run(store.create_task(caller, "ada", NEW))
     caplog.set_level(logging.DEBUG, "todo.sql")
     caplog.clear()
@@ -68,7 +68,7 @@ def test_each_function_of_tasks_is_one_statement(run: Run, caller: Caller, caplo
     run(store.update_task(caller, "ada", task.id, {}))
     run(store.toggle_task(caller, "ada", task.id))
     run(store.delete_task(caller, "ada", task.id))
-    run(store.ensure_user(caller, "ada", None, None))
+    run(accounts.ensure_user(caller, "ada", None, None))
 
     statements = [record.getMessage().split()[0] for record in caplog.records if record.name == "todo.sql"]
     assert statements == ["INSERT", "SELECT", "SELECT", "UPDATE", "SELECT", "UPDATE", "DELETE", "SELECT"]
@@ -82,7 +82,7 @@ def test_a_task_of_nobody_is_refused(run: Run, caller: Caller, rows: Rows) -> No
 
 
 def test_tasks_go_with_their_user(run: Run, caller: Caller, rows: Rows) -> None:
-    run(store.ensure_user(caller, "ada", None, None))
+    run(accounts.ensure_user(caller, "ada", None, None))
     run(store.create_task(caller, "ada", NEW))
 
     rows("DELETE FROM users WHERE id = 'ada'")
@@ -91,7 +91,7 @@ def test_tasks_go_with_their_user(run: Run, caller: Caller, rows: Rows) -> None:
 
 
 def test_an_id_is_never_given_twice(run: Run, caller: Caller) -> None:
-    run(store.ensure_user(caller, "ada", None, None))
+    run(accounts.ensure_user(caller, "ada", None, None))
     first = run(store.create_task(caller, "ada", NEW))
     run(store.delete_task(caller, "ada", first.id))
 
@@ -109,7 +109,7 @@ def test_an_id_is_never_given_twice(run: Run, caller: Caller) -> None:
     ],
 )
 def test_an_update_changes_what_it_names_and_the_time(run: Run, caller: Caller, changes: dict[str, Any]) -> None:
-    run(store.ensure_user(caller, "ada", None, None))
+    run(accounts.ensure_user(caller, "ada", None, None))
     before = run(store.create_task(caller, "ada", NEW))
 
     after = run(store.update_task(caller, "ada", before.id, changes))
@@ -122,10 +122,10 @@ def test_an_update_changes_what_it_names_and_the_time(run: Run, caller: Caller, 
 
 
 def test_an_email_that_moved_leaves_the_old_row_its_tasks(run: Run, caller: Caller, rows: Rows) -> None:
-    run(store.ensure_user(caller, "old", "ada@example.com", "Ada"))
+    run(accounts.ensure_user(caller, "old", "ada@example.com", "Ada"))
     run(store.create_task(caller, "old", NEW))
 
-    run(store.ensure_user(caller, "new", "ada@example.com", "Ada"))
+    run(accounts.ensure_user(caller, "new", "ada@example.com", "Ada"))
 
     assert rows("SELECT id, email FROM users ORDER BY id") == [("new", "ada@example.com"), ("old", None)]
     assert rows("SELECT user_id FROM tasks") == [("old",)]
@@ -138,19 +138,19 @@ def test_a_user_that_somebody_else_inserted_in_between_is_read_again(run: Run, i
         if rows("SELECT count(*) FROM users") == [(0,)]:
             rows("INSERT INTO users (id, email) VALUES ('ada', 'old@example.com')")
 
-    run(store.ensure_user(interfered(interfere), "ada", "new@example.com", "Ada"))
+    run(accounts.ensure_user(interfered(interfere), "ada", "new@example.com", "Ada"))
 
     assert rows("SELECT id, email, name FROM users") == [("ada", "new@example.com", "Ada")]
 
 
 def test_an_email_that_others_keep_taking_is_given_up(run: Run, caller: Caller, interfered: Any, rows: Rows) -> None:
     """Each time before the insert somebody else has it again; the person is let in without."""
-    run(store.ensure_user(caller, "bob", None, None))
+    run(accounts.ensure_user(caller, "bob", None, None))
 
     def interfere() -> None:
         rows("UPDATE users SET email = 'ada@example.com' WHERE id = 'bob'")
 
-    run(store.ensure_user(interfered(interfere), "ada", "ada@example.com", "Ada"))
+    run(accounts.ensure_user(interfered(interfere), "ada", "ada@example.com", "Ada"))
 
     assert rows("SELECT id, email, name FROM users ORDER BY id") == [
         ("ada", None, "Ada"),
@@ -162,14 +162,14 @@ def test_a_user_whom_the_table_keeps_refusing_is_an_error(
     run: Run, caller: Caller, rows: Rows, database_kind: str
 ) -> None:
     """Whatever is tried: here it is a constraint that nobody knows of."""
-    run(store.ensure_user(caller, "bob", None, None))
+    run(accounts.ensure_user(caller, "bob", None, None))
     if "sqlite" in database_kind:
         rows("CREATE TRIGGER no BEFORE INSERT ON users BEGIN SELECT RAISE(ABORT, 'no'); END")
     else:
         rows("ALTER TABLE users ADD CONSTRAINT no CHECK (id <> 'ada')")
 
     with pytest.raises(Conflict):
-        run(store.ensure_user(caller, "ada", "ada@example.com", None))
+        run(accounts.ensure_user(caller, "ada", "ada@example.com", None))
 
 
 @pytest.mark.parametrize(
@@ -193,8 +193,8 @@ def test_an_account_of_better_auth_is_left_as_it_is(
         " ('bob', 'Bob', 'bob@example.com', true, now())",
     )
     database = Database(Settings(secret=SECRET, database_url=postgres_url).database, pool_size=1, prepare=prepare)
-    run(store.ensure_user(database.caller("ada"), "ada", "ada@example.com", "Ada"))
-    run(store.ensure_user(database.caller("ada"), "ada", email, name))
+    run(accounts.ensure_user(database.caller("ada"), "ada", "ada@example.com", "Ada"))
+    run(accounts.ensure_user(database.caller("ada"), "ada", email, name))
     database.close()
 
     assert postgres.execute(database_of_better_auth, "SELECT id, email, name FROM users ORDER BY id") == [
@@ -205,16 +205,16 @@ def test_an_account_of_better_auth_is_left_as_it_is(
 
 def test_better_auth_can_insert_into_our_table(run: Run, caller: Caller, rows: Rows) -> None:
     """It knows nothing of our columns, which therefore have defaults."""
-    run(store.ensure_user(caller, "bob", None, None))
+    run(accounts.ensure_user(caller, "bob", None, None))
     rows("INSERT INTO users (id, name, email) VALUES ('ada', 'Ada', 'ada@example.com')")
-    run(store.ensure_user(caller, "ada", "ada@example.com", "Ada"))
+    run(accounts.ensure_user(caller, "ada", "ada@example.com", "Ada"))
 
     assert rows("SELECT id, created_at IS NOT NULL FROM users WHERE id = 'ada'") == [("ada", True)]
 
 
 def test_the_rest_of_a_list_waits_for_its_turn(run: Run, caller: Caller) -> None:
     """However fast it is: a long list must not keep the event loop from one end to the other."""
-    run(store.ensure_user(caller, "ada", None, None))
+    run(accounts.ensure_user(caller, "ada", None, None))
     rows = [run(store.create_task(caller, "ada", NEW)) for _ in range(2)]
 
     async def ends_at_once() -> bool:
@@ -230,7 +230,7 @@ def test_the_rest_of_a_list_waits_for_its_turn(run: Run, caller: Caller) -> None
 
 
 def test_columns_that_the_caller_leaves_out_are_the_databases(run: Run, caller: Caller) -> None:
-    run(store.ensure_user(caller, "ada", None, None))
+    run(accounts.ensure_user(caller, "ada", None, None))
     row = run(store.create_task(caller, "ada", {"title": "Write", "completed": True}))
 
     assert row[1:5] == ("Write", None, True, None)
@@ -238,7 +238,7 @@ def test_columns_that_the_caller_leaves_out_are_the_databases(run: Run, caller: 
 
 @pytest.mark.parametrize("sort", ["created", "title", "due_date"])
 def test_a_page_goes_on_after_its_position(run: Run, caller: Caller, sort: Sort) -> None:
-    run(store.ensure_user(caller, "ada", None, None))
+    run(accounts.ensure_user(caller, "ada", None, None))
     for number in range(6):
         due = date(2026, 1, 1 + number // 2) if number < 4 else None
         run(store.create_task(caller, "ada", {**NEW, "title": "aA"[number % 2], "due_date": due}))

@@ -52,8 +52,16 @@ class TwoPeople(RuleBasedStateMachine):
         self.people = [Person(f"{who}-{next(names)}", {}) for who in ("ada", "bob")]
 
     def call(self, who: int, method: str, path: str, body: Any = None) -> httpx2.Response:
+        """Every second request that may have a key has one, is sent twice, and is answered as if it were sent once."""
         headers = bearer(token_of(self.people[who].name))
-        return self.client.request(method, path, json=body, headers=headers)
+        number = next(names)
+        if method in ("GET", "DELETE") or number % 2:
+            return self.client.request(method, path, json=body, headers=headers)
+        headers["Idempotency-Key"] = f"key-{number}"
+        first, again = (self.client.request(method, path, json=body, headers=headers) for _ in range(2))
+        assert (again.status_code, again.content) == (first.status_code, first.content)
+        assert again.headers.get("idempotency-replayed") == ("true" if first.status_code < 300 else None)
+        return first
 
     def refused(self, answer: httpx2.Response, status: int) -> None:
         assert (answer.status_code, answer.json().keys() - {"errors"}) == (status, {"detail"})

@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import TextualSelect, column, text
 
 from database import Database, DatabaseUnavailable
-from layout import prepare
+from migrations.layout import prepare
 from settings import Settings
 from tests.support.tokens import SECRET
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 import release
+from migrations import VERSION_TABLE
 from tests.conftest import RowsOf, database_name
 from tests.database.conftest import Connect, Run
 from tests.support.servers import Postgres
@@ -30,14 +31,26 @@ CREATE FUNCTION create_reference_table(name regclass) RETURNS void LANGUAGE sql 
     SELECT note(format('reference %s', name)); INSERT INTO pg_dist_partition VALUES (name, 'n', 't') $$;
 CREATE FUNCTION create_distributed_table(name regclass, owner text) RETURNS void LANGUAGE sql AS $$
     SELECT note(format('distribute %s by %s', name, owner)); INSERT INTO pg_dist_partition VALUES (name, 'h', 's') $$;
-CREATE FUNCTION create_distributed_table_concurrently(name regclass, owner text) RETURNS void LANGUAGE sql AS $$
-    SELECT note(format('concurrently distribute %s by %s', name, owner));
+CREATE FUNCTION create_distributed_table(name regclass, owner text, colocate_with text) RETURNS void LANGUAGE sql AS $$
+    SELECT note(format('distribute %s by %s with %s', name, owner, colocate_with));
+    INSERT INTO pg_dist_partition VALUES (name, 'h', 's') $$;
+CREATE FUNCTION create_distributed_table_concurrently(name regclass, owner text, colocate_with text = 'default')
+    RETURNS void LANGUAGE sql AS $$
+    SELECT note(format('concurrently distribute %s by %s with %s', name, owner, colocate_with));
     DELETE FROM pg_dist_partition WHERE logicalrelid = name;
     INSERT INTO pg_dist_partition VALUES (name, 'h', 's') $$;
 """
 CALLS = "SELECT call, sequential, foreign_keys FROM calls ORDER BY number"
-AT_CREATION = [("reference users", "sequential", "off"), ("distribute tasks by user_id", "sequential", "off")]
-CONCURRENTLY = [("reference users", None, None), ("concurrently distribute tasks by user_id", None, None)]
+AT_CREATION = [
+    ("reference users", "sequential", "off"),
+    ("distribute tasks by user_id", "sequential", "off"),
+    ("distribute idempotency_keys by user_id with tasks", "sequential", "off"),
+]
+CONCURRENTLY = [
+    ("reference users", None, None),
+    ("concurrently distribute tasks by user_id with default", None, None),
+    ("concurrently distribute idempotency_keys by user_id with tasks", None, None),
+]
 
 
 @pytest.fixture
@@ -84,6 +97,19 @@ def test_filled_tables_are_distributed_by_a_command_of_its_own(
 
     assert (before, database.layout.distribution) == ([], "Citus")
     assert rows_of(citus, CALLS) == CONCURRENTLY
+
+
+def test_tables_that_are_distributed_get_company_on_their_machines(citus: str, rows_of: RowsOf) -> None:
+    """By the revision that makes the table of keys."""
+    release.main()
+    rows_of(citus, "DROP TABLE idempotency_keys")
+    rows_of(citus, f"UPDATE {VERSION_TABLE} SET version_num = '2'")
+    rows_of(citus, "CREATE EXTENSION citus")
+    rows_of(citus, "INSERT INTO pg_dist_partition VALUES ('users', 'n', 't'), ('tasks', 'h', 's')")
+
+    release.main()
+
+    assert rows_of(citus, CALLS) == AT_CREATION[2:]
 
 
 def test_the_check_names_it(citus: str, rows_of: RowsOf, capsys: pytest.CaptureFixture[str]) -> None:

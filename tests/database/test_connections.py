@@ -11,6 +11,7 @@ import psycopg2
 import pytest
 from sqlalchemy import text
 
+import accounts
 import store
 from database import Database, DatabaseError, DatabaseUnavailable, InvalidData
 from database.connection import Connection
@@ -213,7 +214,7 @@ def test_what_others_overtook_is_run_again(
 
     async def toggles() -> list[bool]:
         people = [database.caller(f"person {number % 8}") for number in range(101)]
-        await store.ensure_user(people[0], "ada", None, None)
+        await accounts.ensure_user(people[0], "ada", None, None)
         task = await store.create_task(people[0], "ada", new)
         found = await asyncio.gather(*(store.toggle_task(person, "ada", task.id) for person in people))
         return [row.completed for row in found]
@@ -233,7 +234,7 @@ def test_a_server_that_may_only_be_read_is_unavailable(
     database = connect(postgres_url)
 
     with pytest.raises(DatabaseUnavailable):
-        run(store.ensure_user(database.caller("ada"), "ada", None, None))
+        run(accounts.ensure_user(database.caller("ada"), "ada", None, None))
 
 
 def test_a_server_that_is_not_there_yet_is_used_when_it_comes(
@@ -430,7 +431,7 @@ def test_text_is_unicode_whatever_the_encoding_of_the_database(
     database = connect(postgres_url.replace(name, ascii_name))
     values = {"title": "日本 é", "description": None, "completed": False, "due_date": None}
 
-    run(store.ensure_user(database.caller("é"), "é", None, "Ünï"))
+    run(accounts.ensure_user(database.caller("é"), "é", None, "Ünï"))
     assert run(store.create_task(database.caller("é"), "é", values)).title == "日本 é"
     database.close()
     postgres.execute("postgres", f"DROP DATABASE {ascii_name}")
@@ -443,7 +444,7 @@ def test_what_a_database_cannot_hold_is_invalid_data(
     name = database_name(postgres_url)
     postgres.execute("postgres", f"CREATE DATABASE {name}_latin ENCODING LATIN1 LOCALE 'C' TEMPLATE template0")
     database = connect(postgres_url.replace(name, f"{name}_latin"))
-    run(store.ensure_user(database.caller("ada"), "ada", "ada@example.com", "Ada \N{RED APPLE}"))
+    run(accounts.ensure_user(database.caller("ada"), "ada", "ada@example.com", "Ada \N{RED APPLE}"))
     values = {"title": "An \N{RED APPLE}", "description": None, "completed": False, "due_date": None}
 
     with pytest.raises(InvalidData, match=r"\(22P05\)$") as raised:
@@ -451,6 +452,6 @@ def test_what_a_database_cannot_hold_is_invalid_data(
     assert "\N{RED APPLE}" not in str(raised.value)
     assert run(ask(database, "SELECT email FROM users WHERE name IS NULL")) == "ada@example.com"
     with pytest.raises(InvalidData):
-        run(store.ensure_user(database.caller("x"), "\N{RED APPLE}", None, None))
+        run(accounts.ensure_user(database.caller("x"), "\N{RED APPLE}", None, None))
     database.close()
     postgres.execute("postgres", f"DROP DATABASE {name}_latin")

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-import store
+import accounts
 from database import Database, DatabaseError, DatabaseUnavailable, Engine
 from settings import Settings
 from tests.conftest import Rows, database_name
@@ -167,7 +167,7 @@ def test_a_call_that_gave_up_before_its_turn_never_runs(
 def test_a_closed_database_opens_again(run: Run, connect: Connect, database_url: str, memory: bool) -> None:
     """One in memory is a new one then, and gets its tables."""
     database = connect("sqlite://" if memory else database_url)
-    run(store.ensure_user(database.caller("ada"), "ada", None, None))
+    run(accounts.ensure_user(database.caller("ada"), "ada", None, None))
     database.close()
 
     assert run(ask(database, "SELECT count(*) FROM users")) == (0 if memory else 1)
@@ -187,7 +187,9 @@ def test_a_locked_sqlite_file_is_unavailable_to_writers_alone(run: Run, connect:
 
     async def reads_among_writers() -> Any:
         people = [f"person {number}" for number in range(12)]
-        writers = [asyncio.create_task(store.ensure_user(database.caller(name), name, None, None)) for name in people]
+        writers = [
+            asyncio.create_task(accounts.ensure_user(database.caller(name), name, None, None)) for name in people
+        ]
         reads = [await ask(database, "SELECT count(*) FROM users", name) for name in people]
         waiting = sum(not writer.done() for writer in writers)
         return reads, waiting, await asyncio.gather(*writers, return_exceptions=True)
@@ -199,7 +201,7 @@ def test_a_locked_sqlite_file_is_unavailable_to_writers_alone(run: Run, connect:
 
     assert (reads, waiting) == ([0] * 12, 12)
     assert {type(writer) for writer in writers} == {DatabaseUnavailable}
-    run(store.ensure_user(database.caller("ada"), "ada", None, None))
+    run(accounts.ensure_user(database.caller("ada"), "ada", None, None))
     assert run(ask(database, "SELECT id FROM users")) == "ada"
 
 
@@ -281,7 +283,7 @@ def test_an_in_memory_database_keeps_its_rows(run: Run, connect: Connect, url: s
 
     async def calls() -> object:
         people = [f"user-{number}" for number in range(20)]
-        await asyncio.gather(*(store.ensure_user(database.caller(name), name, None, None) for name in people))
+        await asyncio.gather(*(accounts.ensure_user(database.caller(name), name, None, None) for name in people))
         return await ask(database, "SELECT count(*) FROM users")
 
     assert run(calls()) == 20

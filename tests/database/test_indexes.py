@@ -14,8 +14,8 @@ from sqlalchemy.dialects.postgresql.psycopg2 import PGDialect_psycopg2
 from sqlalchemy.dialects.sqlite.pysqlite import SQLiteDialect_pysqlite
 
 import store
-from database import Caller, Database
-from layout import prepare
+from database import Caller, Database, Executables
+from migrations.layout import prepare
 from paging import Position, Sort, Status
 from settings import Settings
 from tests.support.servers import Postgres
@@ -36,7 +36,8 @@ class Explaining(Caller):
         super().__init__(database, OWNER)
         self.explain = explain
 
-    async def execute(self, statement: Executable, values: Mapping[str, Any] | None = None) -> Any:
+    async def execute(self, statement: Executables, values: Mapping[str, Any] | None = None) -> Any:
+        assert isinstance(statement, Executable)
         return self.explain(statement, values or {})
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+import accounts
 import store
 from database import NotPrepared
 from paging import Sort
@@ -153,8 +154,8 @@ def test_tables_that_fit_are_used_as_they_are(
 def use(run: Run, connect: Connect, url: str) -> None:
     """Every function of the store works there."""
     caller = connect(url).caller("ada")
-    run(store.ensure_user(caller, "ada", "ada@example.com", "Ada"))
-    run(store.ensure_user(caller, "ada", "ada@example.com", "Ada L."))
+    run(accounts.ensure_user(caller, "ada", "ada@example.com", "Ada"))
+    run(accounts.ensure_user(caller, "ada", "ada@example.com", "Ada L."))
     tasks = [run(store.create_task(caller, "ada", NEW | {"title": title})) for title in ("b", "A")]
     changed = run(store.update_task(caller, "ada", tasks[0].id, {"due_date": date(2026, 1, 31)}))
     toggled = run(store.toggle_task(caller, "ada", tasks[1].id))
@@ -219,7 +220,7 @@ def test_creating_the_tables_again_keeps_what_is_in_them(
     run: Run, connect: Connect, database_url: str, rows: Rows
 ) -> None:
     database = connect(database_url)
-    run(store.ensure_user(database.caller("ada"), "ada", None, None))
+    run(accounts.ensure_user(database.caller("ada"), "ada", None, None))
     rows("DROP TABLE tasks")
 
     run(database.ready())

@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import text
 
 from database import Database, DatabaseUnavailable
-from layout import prepare
+from migrations.layout import prepare
 from settings import Settings
 from tests.conftest import missing
 from tests.support.servers import ACCOUNT, Postgres

@@ -2,20 +2,21 @@
 
 import asyncio
 import datetime
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import closing
 from itertools import chain, combinations, product
-from typing import Any
+from typing import Any, NamedTuple
 
 import psycopg2
 import pytest
 from sqlalchemy import Executable
 
 import store
-from database import Caller, Database
+from database import Caller, Database, Executables
 from database.postgres import DIALECT
-from database.statements import Statement
-from layout import prepare
+from database.statements import Batch, Statement
+from migrations.layout import prepare
 from paging import Position, Sort, Status
 from settings import Settings
 from tests.support.partitions import PARTITIONS
@@ -31,7 +32,24 @@ POSITIONS: dict[Sort, list[Any]] = {"created": [NOW], "title": ["Write"], "due_d
 PEOPLE = 200
 PERSON = "7"
 
+ONCE = store.Once("key", "fingerprint")
+# Tables that have no partitions.
+WHOLE = {"tasks", "idempotency_keys"}
+
 Sent = tuple[Executable, Mapping[str, Any]]
+
+
+class Row(NamedTuple):
+    """What satisfies the store."""
+
+    number: int
+    fingerprint: str
+    kept_at: datetime.datetime
+    id: int | None
+
+
+def of_tasks(statement: Executable) -> bool:
+    return re.search(r"\btasks\b", Statement(statement, DIALECT).sql) is not None
 
 
 class Recording(Caller):
@@ -40,10 +58,18 @@ class Recording(Caller):
     def __init__(self, database: Database) -> None:
         super().__init__(database, PERSON)
         self.sent: list[Sent] = []
+        self.batches: list[tuple[tuple[Executable, ...], Mapping[str, Any]]] = []
 
-    async def execute(self, statement: Executable, values: Mapping[str, Any] | None = None) -> Any:
-        self.sent.append((statement, values or {}))
-        return ((0,),)
+    async def execute(self, statement: Executables, values: Mapping[str, Any] | None = None) -> Any:
+        complete = values or {}
+        if isinstance(statement, tuple):
+            self.batches.append((statement, complete))
+            # The insert of a batch is tried with the rest of it, on which it depends.
+            statement = tuple(each for each in statement if of_tasks(each) and not each.is_insert)
+            self.sent += [(each, complete) for each in statement]
+        else:
+            self.sent.append((statement, complete))
+        return (Row(0, ONCE.fingerprint, NOW, None),)
 
 
 def some_of(names: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
@@ -58,10 +84,13 @@ async def call_everything(caller: Recording) -> None:
         # A new task always has these.
         if {"title", "completed"} <= values.keys():
             await store.create_task(caller, PERSON, values)
+            await store.create_task(caller, PERSON, values, ONCE)
         await store.update_task(caller, PERSON, 1, values)
+        await store.update_task(caller, PERSON, 1, values, ONCE)
     await store.update_task(caller, PERSON, 1, {})
     await store.get_task(caller, PERSON, 1)
     await store.toggle_task(caller, PERSON, 1)
+    await store.toggle_task(caller, PERSON, 1, ONCE)
     await store.delete_task(caller, PERSON, 1)
     await store.count_tasks(caller, PERSON, 100)
     for status, (sort, keys) in product(STATUSES, POSITIONS.items()):
@@ -73,13 +102,14 @@ def opened(url: str) -> Database:
     return Database(Settings(secret=SECRET, database_url=url).database, pool_size=1, prepare=prepare)
 
 
-def everything() -> list[Sent]:
+def everything() -> Recording:
     recording = Recording(opened("postgresql://127.0.0.1:9/nowhere"))
     asyncio.run(call_everything(recording))
-    return recording.sent
+    return recording
 
 
-SENT = everything()
+RECORDED = everything()
+SENT = RECORDED.sent
 
 
 def cases(*, inserts: bool) -> list[Any]:
@@ -143,7 +173,7 @@ def test_a_statement_is_planned_for_one_partition(cursor: Any, partition: str, s
     """An update or a delete names the whole table, too."""
     ((plan,),) = run(cursor, sent, "EXPLAIN (FORMAT JSON) ")
 
-    assert relations(plan) - {"tasks"} == {partition}
+    assert relations(plan) - WHOLE == {partition}
     assert "Subplans Removed" not in str(plan)
 
 
@@ -160,11 +190,26 @@ def test_a_new_task_touches_one_partition(cursor: Any, partition: str, sent: Sen
     assert cursor.fetchall() == [(partition,)]
 
 
+def test_a_new_task_with_a_key_touches_one_partition(cursor: Any, partition: str) -> None:
+    batches = [(Batch(statements, DIALECT), values) for statements, values in RECORDED.batches]
+    for batch, values in [each for each in batches if "INSERT INTO tasks" in each[0].sql]:
+        cursor.execute("SAVEPOINT before")
+        cursor.execute(batch.sql, batch.values(values))
+        (row,) = cursor.fetchall()
+
+        cursor.execute("SELECT tableoid::regclass::text, user_id FROM tasks WHERE id = %s", [row[2]])
+        assert cursor.fetchall() == [(partition, PERSON)]
+        cursor.execute("ROLLBACK TO before")
+
+
 def test_the_statements_above_are_all_that_touch_tasks() -> None:
     """Those that are compiled at start are among them, but for those of users alone."""
     known = {Statement(statement, DIALECT).sql for statement, _ in SENT}
 
-    compiled = {Statement(statement, DIALECT).sql for statement in store.STATEMENTS}
+    known |= {Statement(each, DIALECT).sql for batch, _ in RECORDED.batches for each in batch}
+    compiled = [(each if isinstance(each, tuple) else (each,)) for each in store.STATEMENTS]
+    sent = {Statement(each, DIALECT).sql for batch in compiled for each in batch if of_tasks(each)}
 
-    assert {sql for sql in compiled if "tasks" in sql} - known == set()
-    assert len(known) == 4 + 15 + 1 + 1 + 1 + 1 + 2 * (2 + 2 + 3)
+    assert sent - known == set()
+    # With a key: what keeps the answer, and the update or the toggle before it.
+    assert len(SENT) == 4 + 15 + 2 + 1 + 1 + 1 + 3 * (2 + 2 + 3) + 4 + 2 * (15 + 1)

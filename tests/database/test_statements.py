@@ -18,10 +18,12 @@ from sqlalchemy import (
     Table,
     Text,
     Uuid,
+    bindparam,
     func,
     insert,
     literal,
     select,
+    text,
     update,
 )
 from sqlalchemy import Enum as EnumType
@@ -30,9 +32,9 @@ from sqlmodel.sql.sqltypes import UTCDateTime
 
 import database.postgres
 import database.sqlite
-from database import Database, Engine
-from database.statements import Statement
-from tests.database.conftest import Connect, Run, write
+from database import Conflict, Database, DatabaseUnavailable, Engine
+from database.statements import Batch, Statement
+from tests.database.conftest import FOREVER, Connect, Run, recover, write
 
 DIALECTS = [database.postgres.DIALECT, database.sqlite.DIALECT]
 
@@ -153,3 +155,45 @@ def test_it_is_refused_at_the_start_where_it_is_known_then(connect: Connect) -> 
 def test_defaults_of_the_database_are_its_own_business(dialect: Dialect) -> None:
     for options in ({"server_default": "3"}, {"default": func.random()}):
         assert Statement(insert(table(**options)).values(id=1), dialect).values({}) == {"id": 1}
+
+
+FIRST, LAST = insert(THINGS).values(id=bindparam("first")), insert(THINGS).values(id=bindparam("last"))
+ALL = select(THINGS.c.id).order_by(THINGS.c.id)
+
+
+def test_a_batch_gives_the_rows_of_its_last_statement(run: Run, things: Database) -> None:
+    rows = run(things.caller("ada").execute((FIRST, LAST, ALL), {"first": 1, "last": 2}))
+
+    assert [tuple(row) for row in rows] == [(1,), (2,)]
+
+
+def test_a_batch_that_fails_has_no_effect(run: Run, things: Database) -> None:
+    ada = things.caller("ada")
+
+    with pytest.raises(Conflict):
+        run(ada.execute((FIRST, LAST, ALL), {"first": 1, "last": 1}))
+
+    assert run(ada.execute(ALL)) == []
+
+
+@pytest.mark.parametrize("writes", [False, True], ids=["while it reads", "while it writes"])
+def test_a_batch_that_is_given_up_has_no_effect(run: Run, connect: Connect, database_url: str, writes: bool) -> None:
+    """SQLite rolls everything back by itself where a write is interrupted, and not where a read is."""
+    database = connect(database_url, prepare=create_things, deadline=0.5)
+    endless = FOREVER if "sqlite" in database_url else "SELECT 1 FROM pg_sleep(60)"
+    forever = text(f"INSERT INTO things (id) {endless}" if writes else endless)
+
+    with pytest.raises(DatabaseUnavailable):
+        run(database.caller("ada").execute((FIRST, forever), {"first": 1}))
+    recover(run, database)
+
+    assert run(database.caller("ada").execute(ALL)) == []
+
+
+@pytest.mark.parametrize("dialect", DIALECTS, ids=lambda dialect: dialect.name)
+def test_constants_of_two_statements_with_one_name_are_refused(dialect: Dialect) -> None:
+    of_one = select(THINGS.c.id).where(THINGS.c.id == 1)
+    of_another = select(THINGS.c.id).where(THINGS.c.id == 2)
+
+    with pytest.raises(TypeError, match="Two statements of a batch have a constant id_1; make it a bindparam"):
+        Batch((of_one, of_another), dialect)

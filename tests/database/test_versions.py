@@ -24,9 +24,10 @@ import migrations
 import release
 from app import create_app
 from database import DatabaseUnavailable, NotPrepared
-from layout import prepare
 from migrations import HEAD, VERSION_TABLE, locks
+from migrations.layout import prepare
 from settings import Settings
+from tables import TABLES
 from tests.conftest import Rows, RowsOf, database_name
 from tests.database.conftest import Connect, Run
 from tests.support.backend import ROOT
@@ -77,7 +78,8 @@ def one_version_later(tmp_path: Path) -> Path:
         "import sqlalchemy as sa\nfrom alembic import op\nfrom migrations.locks import with_table_lock\n"
         f'revision = "{NEXT}"\ndown_revision = "{HEAD}"\n'
         "def upgrade() -> None:\n"
-        '    with_table_lock(op.get_bind(), lambda: op.add_column("tasks", sa.Column("other", sa.Text)))\n'
+        '    for table in ("tasks", "idempotency_keys"):\n'
+        '        with_table_lock(op.get_bind(), lambda: op.add_column(table, sa.Column("other", sa.Text)))\n'
     )
     return source
 
@@ -113,7 +115,7 @@ def test_the_model_is_what_the_revisions_make(rows: Rows) -> None:
     command.check(ALEMBIC)
     by_revisions = rows(f"SELECT version_num FROM {VERSION_TABLE}")
 
-    for table in ("tasks", "users", VERSION_TABLE):
+    for table in (*reversed(TABLES), VERSION_TABLE):
         rows(f"DROP TABLE {table}")
     release.main()
     command.check(ALEMBIC)

@@ -25,6 +25,8 @@ from tests.support.servers import PgBouncer, Postgres
 from tests.support.tokens import SECRET, SigningKey, bearer, claims, key_server, token_of
 from tests.support.waiting import until
 
+END_CONNECTIONS = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{}'"
+
 
 def replaced(whole: Sequence[psutil.Process]) -> bool:
     """Whether another worker is there instead of the last one of this family."""
@@ -53,6 +55,44 @@ def test_a_worker_that_is_killed_loses_nothing_acknowledged(mortal: Postgres, da
     # At most those that the killed worker had at hand.
     assert {outcome.status for outcome in load.failed()} <= {None}
     assert load.compare(mortal.execute(database, STORED)) == []
+
+
+def test_what_is_sent_until_it_is_answered_has_its_effect_once(mortal: Postgres, database: str) -> None:
+    """Creates and toggles, while workers are killed and the connections to the database are cut."""
+
+    async def persist(client: httpx2.AsyncClient, method: str, path: str, key: str, body: object = None) -> object:
+        while True:
+            try:
+                answer = await client.request(method, path, json=body, headers={"Idempotency-Key": key})
+            except httpx2.TransportError:
+                continue
+            if answer.status_code != 503:
+                assert answer.status_code < 300, answer.text
+                return answer.json()["id"]
+
+    async def lives(client: httpx2.AsyncClient, who: int) -> None:
+        for number in range(40):
+            key = f"{who}-{number}"
+            id_ = await persist(client, "POST", "/api/tasks", f"create-{key}", {"title": key})
+            for turn in range(3):
+                await persist(client, "PATCH", f"/api/tasks/{id_}/complete", f"toggle-{key}-{turn}")
+
+    async def story(api: str, pid: int) -> None:
+        headers = bearer(token_of("ada"))
+        async with httpx2.AsyncClient(base_url=api, headers=headers, timeout=30) as client:
+            people = [asyncio.create_task(lives(client, who)) for who in range(8)]
+            for turn in range(6):
+                await asyncio.sleep(0.2)
+                if turn == 3:
+                    os.kill(family(pid)[-1].pid, signal.SIGKILL)
+                mortal.execute("postgres", END_CONNECTIONS.format(database))
+            await asyncio.gather(*people)
+
+    with workers(mortal.url(database)) as (process, api):
+        asyncio.run(story(api, process.pid))
+    assert mortal.execute(database, "SELECT count(*), count(DISTINCT title), every(completed) FROM tasks") == [
+        (320, 320, True)
+    ]
 
 
 def test_a_stop_cuts_no_request_off(mortal: Postgres, database: str) -> None:

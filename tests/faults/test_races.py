@@ -164,3 +164,24 @@ def test_no_task_that_stands_is_missed_or_doubled_by_paging(database_url: str) -
 
     with workers(database_url) as (_, api):
         asyncio.run(story(api))
+
+
+def test_what_is_sent_four_times_at_once_has_its_effect_once(database_url: str, rows: Rows) -> None:
+    """By workers that know nothing of each other."""
+
+    async def story(api: str) -> None:
+        with ExitStack() as stack:
+            for number in range(30):
+                headers = {**bearer(token_of("ada")), "Idempotency-Key": f"create-{number}"}
+                clients = [stack.enter_context(closing(Client(api, headers))) for _ in range(4)]
+                calls = [client.request("POST", "/api/tasks", {"title": "Milk"}) for client in clients]
+                made = [(answer.status, answer.json()) for answer in await asyncio.gather(*calls)]
+                assert made == [(201, made[0][1])] * 4
+                headers["Idempotency-Key"] = f"toggle-{number}"
+                clients = [stack.enter_context(closing(Client(api, headers))) for _ in range(4)]
+                calls = [client.request("PATCH", f"/api/tasks/{made[0][1]['id']}/complete") for client in clients]
+                assert {answer.json()["completed"] for answer in await asyncio.gather(*calls)} == {True}
+
+    with workers(database_url, 4) as (_, api):
+        asyncio.run(story(api))
+    assert rows("SELECT count(*) FROM tasks") == rows("SELECT count(*) FROM tasks WHERE completed") == [(30,)]

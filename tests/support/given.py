@@ -11,11 +11,12 @@ import pytest
 from sqlalchemy import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
+import tables
 from database.urls import POSTGRESQL_DRIVERS
 from migrations import VERSION_TABLE
 
 # All tables that tests make in the database that they are given. The later ones refer to the earlier ones.
-TABLES = ("users", "tasks", VERSION_TABLE, "tasks_of_yesterday", "things")
+TABLES = (*tables.TABLES, VERSION_TABLE, "tasks_of_yesterday", "things")
 # Milliseconds. What is left of an earlier test ends within a moment.
 DROP_TIMEOUT_MS = 30_000
 

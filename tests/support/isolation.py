@@ -36,6 +36,6 @@ class StatementLog:
     def close(self) -> None:
         SQL.removeHandler(self._handler)
 
-    def _note(self, statement: str) -> None:
-        if TOUCHES_TASKS.search(statement):
-            self.statements.add(statement)
+    def _note(self, message: str) -> None:
+        """A statement, or a batch of them."""
+        self.statements.update(statement for statement in message.split("; ") if TOUCHES_TASKS.search(statement))

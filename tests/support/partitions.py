@@ -8,7 +8,7 @@ from sqlmodel import MetaData
 
 from migrations.comparison import Tables
 from migrations.creation import creation
-from tables import TASKS, USERS
+from tables import TABLES
 
 PARTITIONS = 16
 
@@ -16,9 +16,9 @@ PARTITIONS = 16
 def partitioned(dialect: Dialect) -> Iterator[str]:
     """The statements, for one transaction: the model's own tables, keys and indexes, but for how tasks are stored."""
     metadata = MetaData()
-    users, tasks = (table.to_metadata(metadata) for table in (USERS, TASKS))
-    tasks.dialect_kwargs["postgresql_partition_by"] = "HASH (user_id)"
-    for table in (users, tasks):
+    made = [table.to_metadata(metadata) for table in TABLES.values()]
+    metadata.tables["tasks"].dialect_kwargs["postgresql_partition_by"] = "HASH (user_id)"
+    for table in made:
         yield str(CreateTable(table).compile(dialect=dialect))
     for number in range(PARTITIONS):
         of = f"FOR VALUES WITH (MODULUS {PARTITIONS}, REMAINDER {number})"

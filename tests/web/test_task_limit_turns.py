@@ -9,7 +9,7 @@ from starlette.exceptions import HTTPException
 import store
 import web.task_limit
 from database import Caller, Database, DatabaseUnavailable
-from layout import prepare
+from migrations.layout import prepare
 from tests.support.waiting import until
 from web.task_limit import TaskLimit
 

@@ -335,6 +335,29 @@ export interface components {
                 "application/json": components["schemas"]["Error"];
             };
         };
+        /** @description The `Idempotency-Key` was used for another request. */
+        422: {
+            headers: {
+                "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                RateLimit: components["headers"]["RateLimit"];
+                "X-Request-ID": components["headers"]["X-Request-ID"];
+                "Cache-Control": components["headers"]["Cache-Control"];
+                "X-Content-Type-Options": components["headers"]["X-Content-Type-Options"];
+                Vary: components["headers"]["Vary"];
+                "Access-Control-Allow-Origin": components["headers"]["Access-Control-Allow-Origin"];
+                "Access-Control-Allow-Credentials": components["headers"]["Access-Control-Allow-Credentials"];
+                "Access-Control-Expose-Headers": components["headers"]["Access-Control-Expose-Headers"];
+                [name: string]: unknown;
+            };
+            content: {
+                /**
+                 * @example {
+                 *       "detail": "This Idempotency-Key was used for another request; make a new one for each request, and keep it for retries."
+                 *     }
+                 */
+                "application/json": components["schemas"]["Error"];
+            };
+        };
         /** @description You have made as many requests as the server's limit allows. */
         429: {
             headers: {
@@ -412,6 +435,11 @@ export interface components {
         id: number;
         /** @description An id of the caller's for the log, and for the answer: 1 to 128 of `A-Z a-z 0-9 . _ -`. Any other is replaced by one of the server's. */
         "X-Request-ID": string;
+        /**
+         * @description Of one request and its retries, which then have no effect and get the first answer again. Kept for 24 hours.
+         * @example 8e03978e-40d5-43dd-bc93-6894a57f9324
+         */
+        "Idempotency-Key": string;
     };
     requestBodies: never;
     headers: {
@@ -470,6 +498,11 @@ export interface components {
          * @example </api/tasks?limit=1&cursor=WyJjcmVhdGVkIiwi>; rel="next"
          */
         Link: string;
+        /**
+         * @description The answer is that to an earlier request with this `Idempotency-Key`.
+         * @example true
+         */
+        "Idempotency-Replayed": string;
         /**
          * @description Seconds after which to try again.
          * @example 1
@@ -544,6 +577,11 @@ export interface operations {
             header?: {
                 /** @description An id of the caller's for the log, and for the answer: 1 to 128 of `A-Z a-z 0-9 . _ -`. Any other is replaced by one of the server's. */
                 "X-Request-ID"?: components["parameters"]["X-Request-ID"];
+                /**
+                 * @description Of one request and its retries, which then have no effect and get the first answer again. Kept for 24 hours.
+                 * @example 8e03978e-40d5-43dd-bc93-6894a57f9324
+                 */
+                "Idempotency-Key"?: components["parameters"]["Idempotency-Key"];
             };
             path?: never;
             cookie?: never;
@@ -565,6 +603,7 @@ export interface operations {
             201: {
                 headers: {
                     Location: components["headers"]["Location"];
+                    "Idempotency-Replayed": components["headers"]["Idempotency-Replayed"];
                     "X-Request-ID": components["headers"]["X-Request-ID"];
                     "Cache-Control": components["headers"]["Cache-Control"];
                     "X-Content-Type-Options": components["headers"]["X-Content-Type-Options"];
@@ -584,6 +623,7 @@ export interface operations {
             401: components["responses"]["401"];
             403: components["responses"]["403"];
             413: components["responses"]["413"];
+            422: components["responses"]["422"];
             429: components["responses"]["429"];
             500: components["responses"]["500"];
             503: components["responses"]["503"];
@@ -636,6 +676,11 @@ export interface operations {
             header?: {
                 /** @description An id of the caller's for the log, and for the answer: 1 to 128 of `A-Z a-z 0-9 . _ -`. Any other is replaced by one of the server's. */
                 "X-Request-ID"?: components["parameters"]["X-Request-ID"];
+                /**
+                 * @description Of one request and its retries, which then have no effect and get the first answer again. Kept for 24 hours.
+                 * @example 8e03978e-40d5-43dd-bc93-6894a57f9324
+                 */
+                "Idempotency-Key"?: components["parameters"]["Idempotency-Key"];
             };
             path: {
                 /** @example 1 */
@@ -658,6 +703,7 @@ export interface operations {
             /** @description The task as it is now. */
             200: {
                 headers: {
+                    "Idempotency-Replayed": components["headers"]["Idempotency-Replayed"];
                     "X-Request-ID": components["headers"]["X-Request-ID"];
                     "Cache-Control": components["headers"]["Cache-Control"];
                     "X-Content-Type-Options": components["headers"]["X-Content-Type-Options"];
@@ -678,6 +724,7 @@ export interface operations {
             403: components["responses"]["403"];
             404: components["responses"]["404"];
             413: components["responses"]["413"];
+            422: components["responses"]["422"];
             429: components["responses"]["429"];
             500: components["responses"]["500"];
             503: components["responses"]["503"];
@@ -728,6 +775,11 @@ export interface operations {
             header?: {
                 /** @description An id of the caller's for the log, and for the answer: 1 to 128 of `A-Z a-z 0-9 . _ -`. Any other is replaced by one of the server's. */
                 "X-Request-ID"?: components["parameters"]["X-Request-ID"];
+                /**
+                 * @description Of one request and its retries, which then have no effect and get the first answer again. Kept for 24 hours.
+                 * @example 8e03978e-40d5-43dd-bc93-6894a57f9324
+                 */
+                "Idempotency-Key"?: components["parameters"]["Idempotency-Key"];
             };
             path: {
                 /** @example 1 */
@@ -749,6 +801,7 @@ export interface operations {
             /** @description The task as it is now. */
             200: {
                 headers: {
+                    "Idempotency-Replayed": components["headers"]["Idempotency-Replayed"];
                     "X-Request-ID": components["headers"]["X-Request-ID"];
                     "Cache-Control": components["headers"]["Cache-Control"];
                     "X-Content-Type-Options": components["headers"]["X-Content-Type-Options"];
@@ -769,6 +822,7 @@ export interface operations {
             403: components["responses"]["403"];
             404: components["responses"]["404"];
             413: components["responses"]["413"];
+            422: components["responses"]["422"];
             429: components["responses"]["429"];
             500: components["responses"]["500"];
             503: components["responses"]["503"];
@@ -780,6 +834,11 @@ export interface operations {
             header?: {
                 /** @description An id of the caller's for the log, and for the answer: 1 to 128 of `A-Z a-z 0-9 . _ -`. Any other is replaced by one of the server's. */
                 "X-Request-ID"?: components["parameters"]["X-Request-ID"];
+                /**
+                 * @description Of one request and its retries, which then have no effect and get the first answer again. Kept for 24 hours.
+                 * @example 8e03978e-40d5-43dd-bc93-6894a57f9324
+                 */
+                "Idempotency-Key"?: components["parameters"]["Idempotency-Key"];
             };
             path: {
                 /** @example 1 */
@@ -801,6 +860,7 @@ export interface operations {
             /** @description The task as it is now. */
             200: {
                 headers: {
+                    "Idempotency-Replayed": components["headers"]["Idempotency-Replayed"];
                     "X-Request-ID": components["headers"]["X-Request-ID"];
                     "Cache-Control": components["headers"]["Cache-Control"];
                     "X-Content-Type-Options": components["headers"]["X-Content-Type-Options"];
@@ -821,6 +881,7 @@ export interface operations {
             403: components["responses"]["403"];
             404: components["responses"]["404"];
             413: components["responses"]["413"];
+            422: components["responses"]["422"];
             429: components["responses"]["429"];
             500: components["responses"]["500"];
             503: components["responses"]["503"];

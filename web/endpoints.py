@@ -1,0 +1,55 @@
+"""What the endpoints have in common: what they take from a request, and how they answer."""
+
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+from pydantic_core import from_json
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+
+from database import Caller
+from schemas import TaskComplete, TaskCreate, TaskUpdate, task_json
+from web.errors import no_such_task, not_json
+from web.idempotency import REPLAYED, Once
+
+Body = TypeVar("Body", TaskComplete, TaskCreate, TaskUpdate)
+
+NO_HEADERS: Mapping[str, str] = {}
+
+
+def caller(request: Request) -> Caller:
+    """The database, on behalf of the authenticated user."""
+    found: Caller = request.scope["caller"]
+    return found
+
+
+async def parse(request: Request, schema: type[Body]) -> Body:
+    """The body as that schema: 400 when it is not, 403 when it names another owner."""
+    sent = await request.body()
+    try:
+        data = from_json(sent, allow_inf_nan=False)
+    except ValueError as error:
+        raise not_json(request, sent, error) from None
+    body = schema.model_validate(data)
+    if body.user_id not in (None, request.user.id):
+        raise HTTPException(403, "The body names another owner (user_id); a task is always its creator's.")
+    return body
+
+
+def task_id(request: Request) -> int:
+    found: int = request.path_params["id"]
+    return found
+
+
+def task_response(
+    row: Any, status: int = 200, headers: Mapping[str, str] = NO_HEADERS, key: Once | None = None
+) -> Response:
+    if row is None:
+        raise no_such_task()
+    replayed = REPLAYED if key and key.replayed else NO_HEADERS
+    return json_response(task_json(row), status, {**headers, **replayed})
+
+
+def json_response(body: bytes, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
+    return Response(body, status, headers, media_type="application/json")
