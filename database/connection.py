@@ -1,6 +1,7 @@
 """One connection to PostgreSQL in the event loop: psycopg2's asynchronous mode."""
 
 import asyncio
+import re
 import select
 from collections.abc import Mapping
 from contextlib import suppress
@@ -27,8 +28,8 @@ READ_ONLY = "25006"
 UNDEFINED = {"42P01", "42703", "3F000", "42804", "42883"}
 TO_BE_REPEATED = {"40001", "40P01"}
 INVALID_DATA, CONSTRAINT, UNIQUE = "22", "23", "23505"
-# How PostgreSQL ends the name of a primary key that was given none, of a partition too.
-OF_PRIMARY_KEY = "_pkey"
+# The columns of our keys, in the detail of a violation. The name of a key differs between partitions and shards.
+OF_KEY = re.compile(r"\((user_id, )?id\)=")
 
 # Bytes that an empty socket buffer always accepts. For a longer statement, poll() has to send the rest.
 SENT_AT_ONCE = 8192
@@ -192,7 +193,7 @@ def _class_of(error: psycopg2.Error, code: str) -> type[Exception]:
         return TablesMissing
     if code.startswith(INVALID_DATA):
         return InvalidData
-    if code == UNIQUE and str(error.diag.constraint_name).endswith(OF_PRIMARY_KEY):
+    if code == UNIQUE and OF_KEY.search(error.diag.message_detail or ""):
         return KeyTaken
     if code.startswith(CONSTRAINT):
         return Conflict
