@@ -1,7 +1,7 @@
 """The site map: endpoints, the route table, the order of the middleware, and how the app starts and stops."""
 
 import logging
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager, nullcontext
 from functools import cache
 from typing import Any
@@ -27,7 +27,7 @@ from schemas import TaskComplete, TaskCreate, TaskQuery, TaskUpdate, tasks_json
 from settings import Settings, settings_or_exit
 from web.endpoints import caller, json_response, parse, task_id, task_response
 from web.errors import HANDLERS, no_such_task, unauthenticated
-from web.idempotency import Once, idempotency_key
+from web.idempotency import idempotency_key
 from web.log import configure_logging
 from web.metrics import Metrics
 from web.middleware import CORS, BodyLimit, RequestLog, Shield, TrailingSlash
@@ -74,7 +74,7 @@ async def create_task(request: Request) -> Response:
     limit: TaskLimit | None = request.app.state.task_limit
     try:
         async with limit.admitted(caller(request), request.user.id) if limit else nullcontext():
-            row = await add_task(request, values, key)
+            row = await with_user(request, lambda: store.create_task(caller(request), request.user.id, values, key))
     except TooManyTasks:
         # The last one may be of this very request, sent again.
         row = await store.find_answer(caller(request), request.user.id, key) if key else None
@@ -83,13 +83,13 @@ async def create_task(request: Request) -> Response:
     return task_response(row, 201, {"Location": f"/api/tasks/{row.id}"}, key)
 
 
-async def add_task(request: Request, values: Mapping[str, Any], key: Once | None) -> Any:
+async def with_user(request: Request, change: Callable[[], Awaitable[Any]]) -> Any:
+    """What the change gives; made once more when the user's row was deleted under this process."""
     try:
-        return await store.create_task(caller(request), request.user.id, values, key)
+        return await change()
     except Conflict:
-        # The user's row was deleted under this process.
         await request.app.state.user_rows.restore(caller(request), request.user)
-        return await store.create_task(caller(request), request.user.id, values, key)
+        return await change()
 
 
 async def get_task(request: Request) -> Response:
@@ -97,9 +97,7 @@ async def get_task(request: Request) -> Response:
 
 
 async def update_task(request: Request) -> Response:
-    changes, key = (await parse(request, TaskUpdate)).values(), await idempotency_key(request)
-    row = await store.update_task(caller(request), request.user.id, task_id(request), changes, key)
-    return task_response(row, key=key)
+    return await apply(request, (await parse(request, TaskUpdate)).values())
 
 
 async def patch_task(request: Request) -> Response:
@@ -109,12 +107,19 @@ async def patch_task(request: Request) -> Response:
 
 async def toggle_task(request: Request) -> Response:
     changes = (await parse(request, TaskComplete)).values() if await request.body() else {}
-    key = await idempotency_key(request)
-    if changes:
-        row = await store.update_task(caller(request), request.user.id, task_id(request), changes, key)
-    else:
-        row = await store.toggle_task(caller(request), request.user.id, task_id(request), key)
-    return task_response(row, key=key)
+    return await apply(request, changes or None)
+
+
+async def apply(request: Request, changes: Mapping[str, Any] | None) -> Response:
+    """Make these changes of a task; flip `completed` where they are None."""
+    key, user_id, id_ = await idempotency_key(request), request.user.id, task_id(request)
+
+    def change() -> Awaitable[Any]:
+        if changes is None:
+            return store.toggle_task(caller(request), user_id, id_, key)
+        return store.update_task(caller(request), user_id, id_, changes, key)
+
+    return task_response(await with_user(request, change), key=key)
 
 
 async def delete_task(request: Request) -> Response:

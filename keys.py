@@ -114,7 +114,9 @@ class KeySet:
             self._take(await self.listed())
         except Exception as error:  # known keys stay usable, whatever the server does
             text = "The key server %s gave no set of keys within %g seconds: %s(%.200s)"
-            logger.warning(text, self._name, self._timeout, type(error).__name__, error)
+            # A message on a URL that is none may have a part of a proxy's password.
+            reason = "" if type(error).__name__ == "InvalidURL" else error
+            logger.warning(text, self._name, self._timeout, type(error).__name__, reason)
             self._failed = True
             self.fetches["failure"] += 1
             return False

@@ -60,19 +60,20 @@ class KeyReused(Exception):
 _kept = IDEMPOTENCY_KEYS.c
 _OWN_KEY = _kept.user_id == bindparam("owner")
 _THIS_KEY = (_OWN_KEY, _kept.key == bindparam("key"))
-_OPEN_KEY = (*_THIS_KEY, _kept.fingerprint == bindparam("fingerprint"), _kept.id.is_(None))
+_OPEN_KEY = (*_THIS_KEY, _OPEN := and_(_kept.fingerprint == bindparam("fingerprint"), _kept.id.is_(None)))
 _UNANSWERED = select(_kept.key).where(*_OPEN_KEY).exists()
 _NEWEST = select(_kept.kept_at).where(_OWN_KEY).order_by(_kept.kept_at.desc())
-_FORGET_KEYS = delete(IDEMPOTENCY_KEYS).where(
-    _OWN_KEY,
-    or_(
-        _kept.kept_at < bindparam("expired"),
-        _kept.kept_at <= _NEWEST.offset(bindparam("kept_keys")).limit(bindparam("one")).scalar_subquery(),
-    ),
-)
-# Waits while another request with the same key is under way.
+_ONE_TOO_MANY = _NEWEST.offset(bindparam("kept_keys")).limit(bindparam("one")).scalar_subquery()
+_OLD = or_(_kept.kept_at < bindparam("expired"), _kept.kept_at <= _ONE_TOO_MANY)
+_FORGET_KEYS = delete(IDEMPOTENCY_KEYS).where(_OWN_KEY, _OLD)
+# Waits while another request with the same key is under way, and keeps the key of an unanswered one from others.
 _KEY: dict[str, Any] = {"key": bindparam("key"), "fingerprint": bindparam("fingerprint"), "kept_at": bindparam("now")}
-_TAKE_KEY = insert_or(IDEMPOTENCY_KEYS).values(user_id=bindparam("owner"), **_KEY).on_conflict_do_nothing()
+_TAKE_KEY = insert_or(IDEMPOTENCY_KEYS).values(user_id=bindparam("owner"), **_KEY)
+_TAKE_KEY = _TAKE_KEY.on_conflict_do_update(
+    index_elements=[_kept.user_id, _kept.key],
+    set_={"kept_at": bindparam("now")},
+    where=_OPEN,
+)
 _ANSWER = select(_kept.fingerprint, _kept.kept_at, *(_kept[column.name] for column in _COLUMNS)).where(*_THIS_KEY)
 
 
@@ -98,10 +99,7 @@ def _create(names: frozenset[str], once: bool = False) -> Executables:
 
 
 async def create_task(database: Caller, user_id: str, values: Mapping[str, Any], once: Once | None = None) -> Any:
-    """The new row.
-
-    Raises `Conflict` when the user has no row, `DatabaseUnavailable` when its new id is taken, and `KeyReused`.
-    """
+    """The new row. Raises `KeyReused`, `Conflict` without a row of the user, `DatabaseUnavailable` for a taken id."""
     statement = _create(frozenset(values), once is not None)
     try:
         return await _change(database, statement, {"owner": user_id, **values}, once)
@@ -134,7 +132,7 @@ async def find_answer(database: Caller, user_id: str, once: Once) -> Any:
 async def update_task(
     database: Caller, user_id: str, task_id: int, changes: Mapping[str, Any], once: Once | None = None
 ) -> Any:
-    """Change only the named columns. With no names, return the task as it is. Raises `KeyReused`."""
+    """Change only the named columns; of no names, none. Raises `KeyReused`; with a key `Conflict`, as a create does."""
     if not changes and not once:
         return await get_task(database, user_id, task_id)
     values = {"owner": user_id, "task_id": task_id, **{f"new_{name}": value for name, value in changes.items()}}
@@ -147,7 +145,7 @@ def _toggle(once: bool = False) -> Executables:
 
 
 async def toggle_task(database: Caller, user_id: str, task_id: int, once: Once | None = None) -> Any:
-    """Flip `completed`. Raises `KeyReused`."""
+    """Flip `completed`. Raises what `update_task` does."""
     return await _change(database, _toggle(once is not None), {"owner": user_id, "task_id": task_id}, once)
 
 
@@ -162,7 +160,9 @@ async def _change(database: Caller, statement: Executables, values: Mapping[str,
     if once is None:
         return _one(await database.execute(statement, {**values, "now": moment}))
     of_the_key = {"key": once.key, "fingerprint": once.fingerprint, "expired": moment - KEPT, "kept_keys": KEPT_KEYS}
-    (kept,) = await database.execute(statement, {**values, **of_the_key, "now": moment, "one": 1})
+    kept = _one(await database.execute(statement, {**values, **of_the_key, "now": moment, "one": 1}))
+    if kept is None:
+        raise DatabaseUnavailable("the answer of the key was forgotten while it was looked for")
     return _answer(kept, once, moment)
 
 

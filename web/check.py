@@ -31,6 +31,9 @@ ABOUT_KEYS = (
     "(without it, only tokens that are signed with the secret, HS256, are accepted)"
 )
 
+# Keys that are named.
+NAMED = 10
+
 # Seconds for all questions to the database: more than a request has, because Neon may have to wake up.
 PATIENCE = 8.0
 
@@ -89,12 +92,17 @@ async def _ask_key_server(url: str, report: Report) -> None:
     except Exception as error:  # whatever the server does
         report.line("JWKS", f"{shown}, cannot be read")
         reason = report.quoted(error) or f"{type(error).__name__} (it has {TIMEOUT:g} seconds)"
+        if type(error).__name__ == "InvalidURL":
+            # Its message may have a part of a password of HTTP_PROXY.
+            reason = "its address, or that of a proxy in the environment, is no URL"
         report.fault(f"The JWKS at {shown} cannot be read: {reason}; {ABOUT_KEYS}.")
         return
     algorithms = ", ".join(sorted({str(key.algorithm_name) for key in keys.values()}))
     report.line("JWKS", f"{shown}, usable keys: {len(keys)}" + (f" ({algorithms})" if keys else ""))
-    for each in unusable:
+    for each in unusable[:NAMED]:
         report.line("JWKS, not usable", each)
+    if len(unusable) > NAMED:
+        report.line("JWKS, not usable", f"and {len(unusable) - NAMED} more")
     if not keys:
         report.fault(f"The JWKS at {shown} lists no usable key; {ABOUT_KEYS}.")
 
@@ -127,6 +135,9 @@ def _describe_file(url: URL, report: Report) -> bool:
     path = os.path.abspath(str(url.database))
     exists = os.path.exists(path)
     report.line("file", path if exists else f"{path}, does not exist yet; made at start")
+    if exists and not os.path.isfile(path):
+        report.fault(f"{path} is not a file; name the path of one in DATABASE_URL.")
+        return False
     writable = all(os.access(each, os.W_OK) for each in (os.path.dirname(path), *([path] if exists else [])))
     report.line("writable", "yes" if writable else "no")
     if not writable:

@@ -14,10 +14,13 @@ NAMES |= {"host": "UVICORN_HOST", "workers": "WEB_CONCURRENCY", "trusted_proxies
 # Fields for which another attribute stands while they are empty.
 IN_FORCE = {"jwt_issuer": "issuer", "jwt_audience": "audience", "jwks_url": "keys_url"}
 
-# Up to the last @: a password may hold one, and then the URL is faulty.
-PASSWORD = re.compile(r"(//[^:/?#]*):(.*)@", re.S)
-# Parameters of a URL that hold no secret. Of all others the value is hidden.
+# From the first colon up to the last @: users and passwords may hold any character, and then the URL is faulty.
+PASSWORD = re.compile(r"(//[^:]*):(.*)@", re.S)
+# Redis takes a name alone for the password's place.
+NAME_ALONE = re.compile(r"(rediss?://)([^:]*)@", re.S)
+# Parameters of a URL that hold no secret. Of all others the value is hidden, as is any that looks like a URL.
 SHOWN = {"sslmode", "channel_binding", "host", "port", "user", "dbname", "connect_timeout", "application_name"}
+PLAIN = re.compile(r"[\w.,-]*")
 HIDDEN = "***"
 
 
@@ -33,8 +36,9 @@ def without_secrets(value: str) -> tuple[str, list[str]]:
         name, equals, secret = part.partition("=")
         if not equals:
             return take(part)
-        return part if name in SHOWN else f"{name}={take(secret)}"
+        return part if name in SHOWN and PLAIN.fullmatch(secret) else f"{name}={take(secret)}"
 
+    value = NAME_ALONE.sub(lambda found: f"{found[1]}{take(found[2])}@", value)
     address, mark, query = PASSWORD.sub(lambda found: f"{found[1]}:{take(found[2])}@", value).partition("?")
     return address + mark + "&".join(map(parameter, query.split("&") if mark else ())), taken
 

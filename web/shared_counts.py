@@ -32,10 +32,15 @@ CONNECTING = 2.0
 PAUSE = 5.0
 
 
+class QueueTooLong(Exception):
+    """Too many requests of this process ask Redis at once."""
+
+
 class SharedCounts:
     """Counts in Redis, in two round trips a request; in `counts`, in this process alone, while Redis is away.
 
-    So nobody is refused because of Redis, and a request is delayed by it for `PATIENCE` at most.
+    So nobody is refused because of Redis, and a request is delayed by it for `PATIENCE` at most. `counts` counts every
+    request, so that nobody starts anew with them.
     """
 
     def __init__(self, rate: str, url: str, counts: Counts, clock: Callable[[], float] = time.monotonic) -> None:
@@ -69,34 +74,47 @@ class SharedCounts:
 
     async def hit(self, person: str) -> Quota:
         """Count a request, unless it is refused. Raises nothing."""
+        own = self._counts.hit(person)
         tries_again = self._is_away
         if tries_again:
             if self._clock() < self._again:
-                return self._counts.hit(person)
+                return own
             self._again = self._clock() + PAUSE
         try:
             found = await self._ask(partial(self._hit, person), PATIENCE)
+        except QueueTooLong:
+            return own
         except Exception as error:
             # Whatever is wrong with Redis is no reason to refuse people.
             self._fail(error)
-            return self._counts.hit(person)
+            return own
         if tries_again:
             self._is_away = False
             logger.info("Redis answers again; requests are counted there.")
         return found
 
     async def _ask(self, question: Callable[[], Coroutine[Any, Any, Answer]], patience: float) -> Answer:
-        """The answer of Redis. Raises `TimeoutError` when it does not come; a new connection is made all the same."""
+        """The answer of Redis.
+
+        Raises `QueueTooLong` when the turn does not come, and `TimeoutError` when the answer does not; a new connection
+        is made all the same.
+        """
+        has_turn = False
 
         async def ask() -> Answer:
+            nonlocal has_turn
             async with asyncio.timeout(CONNECTING), self._turns:
+                has_turn = True
                 return await question()
 
         task = asyncio.create_task(ask())
         self._asking.add(task)
         task.add_done_callback(self._asked)
         if not (await asyncio.wait([task], timeout=patience))[0]:
-            raise TimeoutError
+            if has_turn:
+                raise TimeoutError
+            task.cancel()
+            raise QueueTooLong
         return task.result()
 
     def _asked(self, task: asyncio.Task[Any]) -> None:

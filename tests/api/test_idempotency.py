@@ -110,6 +110,53 @@ def test_a_request_for_no_task_is_answered_alike_again_and_keeps_its_key(ada: Te
     assert rows("SELECT title FROM tasks") == [("Milk",)]
 
 
+def test_a_key_of_an_answer_that_was_an_error_takes_effect_once_later(
+    ada: TestClient, settings: Settings, rows: Rows
+) -> None:
+    """Sent many times at once, by apps that know nothing of each other."""
+    id_ = create(ada)["id"] + 1
+    assert ada.patch(f"/api/tasks/{id_}/complete", headers=KEY).status_code == 404
+    assert create(ada)["id"] == id_
+
+    async def all_at_once() -> list[httpx2.Response]:
+        transports = [httpx2.ASGITransport(create_app(settings)) for _ in range(2)]
+        headers = {**bearer(token_of("ada")), **KEY}
+        clients = [httpx2.AsyncClient(transport=each, base_url="http://api", headers=headers) for each in transports]
+        calls = (client.patch(f"/api/tasks/{id_}/complete") for client in clients * 5)
+        answers: list[httpx2.Response] = await asyncio.gather(*calls)
+        for client in clients:
+            await client.aclose()
+        return answers
+
+    answers = asyncio.run(all_at_once())
+
+    assert {(answer.status_code, answer.json()["completed"]) for answer in answers} == {(200, True)}
+    assert sum("idempotency-replayed" not in answer.headers for answer in answers) == 1
+    assert [bool(row[0]) for row in rows(f"SELECT completed FROM tasks WHERE id = {id_}")] == [True]
+
+
+def test_a_change_with_a_key_after_the_user_was_deleted_finds_no_task(ada: TestClient, rows: Rows) -> None:
+    id_ = create(ada)["id"]
+    rows("DELETE FROM users")
+
+    assert ada.patch(f"/api/tasks/{id_}", json={"title": "Tea"}, headers=KEY).status_code == 404
+    assert ada.patch(f"/api/tasks/{id_}/complete", headers=OTHER_KEY).status_code == 404
+
+
+def test_an_answer_that_is_forgotten_while_it_is_looked_for_is_a_503(
+    ada: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ada.get("/api/tasks")
+
+    async def nothing(*_: object) -> tuple[()]:
+        return ()
+
+    monkeypatch.setattr("database.Caller.execute", nothing)
+    answer = ada.post("/api/tasks", json={"title": "Milk"}, headers=KEY)
+
+    assert (answer.status_code, answer.headers["Retry-After"]) == (503, "1")
+
+
 def test_a_key_belongs_to_one_person(ada: TestClient, bob: TestClient) -> None:
     task = ada.post("/api/tasks", json={"title": "Milk"}, headers=KEY).json()
     answer = bob.post("/api/tasks", json={"title": "Milk"}, headers=KEY)

@@ -1,5 +1,6 @@
 """`python main.py --check`: what it says of settings, databases and key servers, without changes and secrets."""
 
+import os
 import re
 import sqlite3
 import sys
@@ -456,6 +457,14 @@ def test_a_server_that_repeats_the_password_is_quoted_without_it(check_of: Check
         ("postgres://ada:ses@me@h/db", "postgres://ada:***@h/db", ["ses@me"]),
         ("redis://:ses%3Ame@h:6379/0", "redis://:***@h:6379/0", ["ses%3Ame", "ses:me"]),
         ("redis://:a@h:1,i:2?password=b&host=c", "redis://:***@h:1,i:2?password=***&host=c", ["a", "b"]),
+        ("postgres://us#er:sesame@h/db", "postgres://us#er:***@h/db", ["sesame"]),
+        ("postgres://us/er:sesame@h/db", "postgres://us/er:***@h/db", ["sesame"]),
+        ("redis://sesame@h/0", "redis://***@h/0", ["sesame"]),
+        (
+            "postgres://h/?dbname=postgres%3A%2F%2Fa%3Ab%40h",
+            "postgres://h/?dbname=***",
+            ["postgres%3A%2F%2Fa%3Ab%40h", "postgres://a:b@h"],
+        ),
         ("https://h/jwks?sesame", "https://h/jwks?***", ["sesame"]),
         ("https://h/jwks?key=", "https://h/jwks?key=***", []),
     ],
@@ -498,3 +507,29 @@ def test_what_cannot_be_printed_is_escaped(check_of: Check) -> None:
     _, values, _ = check_of("sqlite://", FORWARDED_ALLOW_IPS="10.0.0.1\nproblems: none\udcff")
 
     assert values["FORWARDED_ALLOW_IPS"] == r"10.0.0.1\nproblems: none\udcff"
+
+
+def test_what_is_no_file_is_a_problem(check_of: Check, tmp_path: Path) -> None:
+    """A named pipe would be waited for without end."""
+    path = tmp_path / "pipe"
+    os.mkfifo(path)
+
+    status, _, problems = check_of(f"sqlite:///{path}")
+
+    assert (status, problems) == (1, [f"{path} is not a file; name the path of one in DATABASE_URL."])
+
+
+def test_a_proxy_that_has_no_url_is_told_without_its_password(
+    check_of: Check, sqlite_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("HTTP_PROXY", "http_proxy"):
+        monkeypatch.setenv(name, "http://user:sesame/x@127.0.0.1:9")
+    for name in ("NO_PROXY", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("JWKS_URL", "http://keys.invalid/jwks")
+
+    status, _, problems = check_of(sqlite_url)
+
+    assert status == 1
+    assert [problem for problem in problems if "a proxy in the environment, is no URL" in problem]
+    assert "sesame" not in str(problems)

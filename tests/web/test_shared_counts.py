@@ -19,6 +19,7 @@ from tests.support.clock import Clock
 from tests.support.processes import missing
 from tests.support.redis_server import RedisServer
 from tests.support.tokens import bearer, token_of
+from web import shared_counts
 from web.counts import Counts, Rate
 from web.shared_counts import PAUSE, SharedCounts
 
@@ -145,7 +146,8 @@ def test_while_redis_is_away_each_process_counts_by_itself(
     assert (left(ada), left(ada)) == (3, 2)
 
     server.halt()
-    assert [left(ada) for _ in range(5)] == [3, 2, 1, 0, -1]
+    # It counts those before too, so that nobody starts anew.
+    assert [left(ada) for _ in range(5)] == [1, 0, -1, -1, -1]
     clock.now += PAUSE
     assert left(ada) == -1
     (away,) = messages()
@@ -178,13 +180,13 @@ def test_a_redis_that_hangs_is_left_alone_until_it_answers(
 
     os.kill(server.pid, signal.SIGSTOP)
     try:
-        assert (left(ada), left(ada)) == (3, 2)
+        assert (left(ada), left(ada)) == (2, 1)
         clock.now += PAUSE
-        assert left(ada) == 1
+        assert left(ada) == 0
         assert messages() == [HUNG]
     finally:
         os.kill(server.pid, signal.SIGCONT)
-    assert left(ada) == 0
+    assert left(ada) == -1
 
     clock.now += PAUSE
     # What hung may have been counted in the end.
@@ -245,5 +247,29 @@ def test_one_request_alone_asks_whether_redis_is_back(server: RedisServer, clock
         await shared.close()
         return [quota.remaining for quota in found]
 
-    # The first one is counted by Redis, and the others by the process, which has counted one before.
-    assert asyncio.run(hit_at_once_after_an_outage()) == [99, *range(98, 89, -1), 98]
+    # The first one is counted by Redis, and the others by the process, which has counted two before.
+    assert asyncio.run(hit_at_once_after_an_outage()) == [99, *range(97, 88, -1), 98]
+
+
+def test_a_burst_of_one_process_is_no_outage(
+    server: RedisServer, clock: Clock, messages: Callable[[], list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those for whom no turn comes are counted in the process."""
+    monkeypatch.setattr(shared_counts, "TURNS", 1)
+
+    async def burst() -> int:
+        shared = SharedCounts("10/minute", server.url(), Counts(Rate(10, 60)), clock)
+        await shared.open()
+        os.kill(server.pid, signal.SIGSTOP)
+        monkeypatch.setattr(shared_counts, "PATIENCE", 60.0)
+        first = asyncio.create_task(shared.hit("ada"))
+        await asyncio.sleep(0)
+        os.kill(server.pid, signal.SIGCONT)
+        monkeypatch.setattr(shared_counts, "PATIENCE", 0.0)
+        others = await asyncio.gather(*(shared.hit("ada") for _ in range(30)))
+        passes = [quota.passes for quota in (await first, *others)]
+        await shared.close()
+        return sum(passes)
+
+    assert asyncio.run(burst()) == 10
+    assert messages() == []
