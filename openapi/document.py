@@ -68,10 +68,9 @@ _REQUEST_ID = {
 _IDEMPOTENCY_KEY = {
     "name": "Idempotency-Key",
     "in": "header",
-    "description": "Of one request and its retries, which then have no effect and get the first answer again. "
-    "Kept for 24 hours.",
+    "description": "A new one for each request, such as a UUID, and the same for its retries, which then have no "
+    "effect and get the first answer again. Kept for 24 hours.",
     "schema": {"type": "string", "pattern": r"^[!-~]{1,255}$"},
-    "example": "8e03978e-40d5-43dd-bc93-6894a57f9324",
 }
 
 

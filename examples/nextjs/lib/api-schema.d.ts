@@ -435,10 +435,7 @@ export interface components {
         id: number;
         /** @description An id of the caller's for the log, and for the answer: 1 to 128 of `A-Z a-z 0-9 . _ -`. Any other is replaced by one of the server's. */
         "X-Request-ID": string;
-        /**
-         * @description Of one request and its retries, which then have no effect and get the first answer again. Kept for 24 hours.
-         * @example 8e03978e-40d5-43dd-bc93-6894a57f9324
-         */
+        /** @description A new one for each request, such as a UUID, and the same for its retries, which then have no effect and get the first answer again. Kept for 24 hours. */
         "Idempotency-Key": string;
     };
     requestBodies: never;
@@ -577,10 +574,7 @@ export interface operations {
             header?: {
                 /** @description An id of the caller's for the log, and for the answer: 1 to 128 of `A-Z a-z 0-9 . _ -`. Any other is replaced by one of the server's. */
                 "X-Request-ID"?: components["parameters"]["X-Request-ID"];
-                /**
-                 * @description Of one request and its retries, which then have no effect and get the first answer again. Kept for 24 hours.
-                 * @example 8e03978e-40d5-43dd-bc93-6894a57f9324
-                 */
+                /** @description A new one for each request, such as a UUID, and the same for its retries, which then have no effect and get the first answer again. Kept for 24 hours. */
                 "Idempotency-Key"?: components["parameters"]["Idempotency-Key"];
             };
             path?: never;
@@ -676,10 +670,7 @@ export interface operations {
             header?: {
                 /** @description An id of the caller's for the log, and for the answer: 1 to 128 of `A-Z a-z 0-9 . _ -`. Any other is replaced by one of the server's. */
                 "X-Request-ID"?: components["parameters"]["X-Request-ID"];
-                /**
-                 * @description Of one request and its retries, which then have no effect and get the first answer again. Kept for 24 hours.
-                 * @example 8e03978e-40d5-43dd-bc93-6894a57f9324
-                 */
+                /** @description A new one for each request, such as a UUID, and the same for its retries, which then have no effect and get the first answer again. Kept for 24 hours. */
                 "Idempotency-Key"?: components["parameters"]["Idempotency-Key"];
             };
             path: {
@@ -775,10 +766,7 @@ export interface operations {
             header?: {
                 /** @description An id of the caller's for the log, and for the answer: 1 to 128 of `A-Z a-z 0-9 . _ -`. Any other is replaced by one of the server's. */
                 "X-Request-ID"?: components["parameters"]["X-Request-ID"];
-                /**
-                 * @description Of one request and its retries, which then have no effect and get the first answer again. Kept for 24 hours.
-                 * @example 8e03978e-40d5-43dd-bc93-6894a57f9324
-                 */
+                /** @description A new one for each request, such as a UUID, and the same for its retries, which then have no effect and get the first answer again. Kept for 24 hours. */
                 "Idempotency-Key"?: components["parameters"]["Idempotency-Key"];
             };
             path: {
@@ -834,10 +822,7 @@ export interface operations {
             header?: {
                 /** @description An id of the caller's for the log, and for the answer: 1 to 128 of `A-Z a-z 0-9 . _ -`. Any other is replaced by one of the server's. */
                 "X-Request-ID"?: components["parameters"]["X-Request-ID"];
-                /**
-                 * @description Of one request and its retries, which then have no effect and get the first answer again. Kept for 24 hours.
-                 * @example 8e03978e-40d5-43dd-bc93-6894a57f9324
-                 */
+                /** @description A new one for each request, such as a UUID, and the same for its retries, which then have no effect and get the first answer again. Kept for 24 hours. */
                 "Idempotency-Key"?: components["parameters"]["Idempotency-Key"];
             };
             path: {
