@@ -503,6 +503,14 @@ def test_keys_that_cannot_be_used_are_named(check_of: Check) -> None:
     assert problems == [f"The JWKS at {server.url} lists no usable key; {ABOUT_KEYS}"]
 
 
+def test_of_many_keys_that_cannot_be_used_some_are_named(check_of: Check) -> None:
+    with key_server() as server:
+        server.listed = [{"kid": str(number), "kty": "oct", "k": "c2VzYW1l"} for number in range(25)]
+        _, values, _ = check_of("sqlite://", JWKS_URL=server.url)
+
+    assert values["JWKS, not usable"] == "and 15 more"
+
+
 def test_what_cannot_be_printed_is_escaped(check_of: Check) -> None:
     _, values, _ = check_of("sqlite://", FORWARDED_ALLOW_IPS="10.0.0.1\nproblems: none\udcff")
 
