@@ -14,7 +14,6 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Mount, Router
 
-import accounts
 import store
 from auth import JWTBackend, TokenVerifier
 from database import Conflict, Database, DatabaseUnavailable, Rows
@@ -22,9 +21,11 @@ from keys import KeySet
 from migrations.layout import prepare
 from openapi.document import document
 from openapi.page import docs
-from paging import Position, next_link
-from schemas import TaskComplete, TaskCreate, TaskQuery, TaskUpdate, tasks_json
+from paging import Position, next_link, write_token
+from queries import accounts, changes, retries
+from schemas import ChangesQuery, TaskComplete, TaskCreate, TaskQuery, TaskUpdate, changes_json, task_json, tasks_json
 from settings import Settings, settings_or_exit
+from web.conditions import changed, etag_of, expected, unless_known
 from web.endpoints import caller, json_response, parse, task_id, task_response
 from web.errors import HANDLERS, no_such_task, unauthenticated
 from web.idempotency import idempotency_key
@@ -40,7 +41,7 @@ from web.users import EnsureUser, UserRows
 
 logger = logging.getLogger("todo")
 
-STATEMENTS = (*accounts.STATEMENTS, *store.STATEMENTS)
+STATEMENTS = (*accounts.STATEMENTS, *changes.STATEMENTS, *store.STATEMENTS)
 
 # Tasks that the first query of a list without a limit asks for.
 CHUNK = 250
@@ -57,7 +58,7 @@ async def list_tasks(request: Request) -> Response:
         parameters = query.model_dump(exclude={"cursor"}, exclude_unset=True)
         headers["Link"] = next_link(parameters, query.sort, page[-1])
     if (query.limit or not more) and is_one_piece(body := tasks_json(page)):
-        return json_response(body, headers=headers)
+        return unless_known(request, body, headers=headers)
 
     async def fetch(count: int, after: Position) -> Rows:
         # Each piece has its own deadline, because a slow client may take long to read the one before.
@@ -77,7 +78,7 @@ async def create_task(request: Request) -> Response:
             row = await with_user(request, lambda: store.create_task(caller(request), request.user.id, values, key))
     except TooManyTasks:
         # The last one may be of this very request, sent again.
-        row = await store.find_answer(caller(request), request.user.id, key) if key else None
+        row = await retries.find_answer(caller(request), request.user.id, key) if key else None
         if row is None:
             raise
     return task_response(row, 201, {"Location": f"/api/tasks/{row.id}"}, key)
@@ -93,7 +94,10 @@ async def with_user(request: Request, change: Callable[[], Awaitable[Any]]) -> A
 
 
 async def get_task(request: Request) -> Response:
-    return task_response(await store.get_task(caller(request), request.user.id, task_id(request)))
+    row = await store.get_task(caller(request), request.user.id, task_id(request))
+    if row is None:
+        raise no_such_task()
+    return unless_known(request, task_json(row), etag_of(row))
 
 
 async def update_task(request: Request) -> Response:
@@ -110,24 +114,51 @@ async def toggle_task(request: Request) -> Response:
     return await apply(request, changes or None)
 
 
-async def apply(request: Request, changes: Mapping[str, Any] | None) -> Response:
+async def apply(request: Request, values: Mapping[str, Any] | None) -> Response:
     """Make these changes of a task; flip `completed` where they are None."""
-    key, user_id, id_ = await idempotency_key(request), request.user.id, task_id(request)
+    key, user_id, id_, seen = await idempotency_key(request), request.user.id, task_id(request), expected(request)
 
     def change() -> Awaitable[Any]:
-        if changes is None:
-            return store.toggle_task(caller(request), user_id, id_, key)
-        return store.update_task(caller(request), user_id, id_, changes, key)
+        if values is None:
+            return store.toggle_task(caller(request), user_id, id_, seen, key)
+        return store.update_task(caller(request), user_id, id_, values, seen, key)
 
-    return task_response(await with_user(request, change), key=key)
+    row = await with_user(request, change)
+    return await not_found_or_changed(request) if row is None else task_response(row, key=key)
+
+
+async def not_found_or_changed(request: Request) -> Response:
+    """Why a change found no task: there is none, or it is not as If-Match wants it."""
+    if not expected(request):
+        raise no_such_task()
+    row = await store.get_task(caller(request), request.user.id, task_id(request))
+    if row is None:
+        raise no_such_task()
+    return changed(row)
 
 
 async def delete_task(request: Request) -> Response:
-    if not await store.delete_task(caller(request), request.user.id, task_id(request)):
-        raise no_such_task()
+    user_id, id_, seen = request.user.id, task_id(request), expected(request)
+    if not await with_user(request, lambda: store.delete_task(caller(request), user_id, id_, seen)):
+        return await not_found_or_changed(request)
     if request.app.state.task_limit:
         request.app.state.task_limit.deleted(request.user.id)
     return Response(status_code=204)
+
+
+async def list_changes(request: Request) -> Response:
+    query = ChangesQuery.model_validate(dict(request.query_params), context=request.user.id)
+    user_id, size = request.user.id, query.limit
+    found = await with_user(request, lambda: changes.list_changes(caller(request), user_id, query.since, size + 1))
+    rows = found.rows[:size]
+    while True:
+        more = len(rows) < len(found.rows)
+        since = found.after(rows[-1]) if more else found.after_all()
+        body = changes_json(rows, write_token(user_id, since), more)
+        if is_one_piece(body) or len(rows) == 1:
+            return json_response(body)
+        # The others are fetched again.
+        rows = rows[: len(rows) // 2]
 
 
 async def health(_: Request) -> Response:
@@ -150,6 +181,7 @@ API = [
     Resource("/tasks", GET=list_tasks, POST=create_task),
     Resource("/tasks/{id:task_id}", GET=get_task, PUT=update_task, PATCH=patch_task, DELETE=delete_task),
     Resource("/tasks/{id:task_id}/complete", PATCH=toggle_task),
+    Resource("/changes", GET=list_changes),
 ]
 # Without one.
 SERVICE = [

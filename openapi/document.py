@@ -26,7 +26,7 @@ def document(site: Mapping[str, Iterable[Resource]]) -> Object:
     """
     paths = {
         prefix + resource.path_format: {
-            method.lower(): _operation(endpoint.__name__, prefix, resource.path_format)
+            method.lower(): _operation(method, endpoint.__name__, prefix, resource.path_format)
             for method, endpoint in resource.endpoints.items()
         }
         for prefix, resources in site.items()
@@ -41,7 +41,7 @@ def document(site: Mapping[str, Iterable[Resource]]) -> Object:
             "schemas": _schemas(),
             "headers": HEADERS,
             "responses": {str(status): response for status, response in ERRORS.items()},
-            "parameters": {"id": _PATH_ID, "X-Request-ID": _REQUEST_ID, "Idempotency-Key": _IDEMPOTENCY_KEY},
+            "parameters": {"id": _PATH_ID} | {each["name"]: each for each in _HEADERS},
             "securitySchemes": {
                 "bearer": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT", "description": "RFC 6750."}
             },
@@ -56,38 +56,57 @@ _PATH_ID = {
     "schema": {"type": "integer", "format": "int64", "minimum": 0, "maximum": MAXIMUM_ID},
     "example": 1,
 }
-_REQUEST_ID = {
-    "name": "X-Request-ID",
-    "in": "header",
-    "description": "An id of the caller's for the log, and for the answer: 1 to 128 of `A-Z a-z 0-9 . _ -`. "
-    "Any other is replaced by one of the server's.",
-    "schema": {"type": "string"},
-}
+_HEADERS: list[Object] = [
+    {
+        "name": "X-Request-ID",
+        "in": "header",
+        "description": "An id of the caller's for the log, and for the answer: 1 to 128 of `A-Z a-z 0-9 . _ -`. "
+        "Any other is replaced by one of the server's.",
+        "schema": {"type": "string"},
+    },
+    {
+        "name": "Idempotency-Key",
+        "in": "header",
+        "description": "A new one for each request, such as a UUID, and the same for its retries, which then have no "
+        "effect and get the first answer again. Kept for 24 hours.",
+        "schema": {"type": "string", "pattern": r"^[!-~]{1,255}$"},
+    },
+    {
+        "name": "If-Match",
+        "in": "header",
+        "description": "The ETag of the task as you know it, which is its `updated_at` in double quotes: it is changed "
+        "only if it is still the same. `*` is any task.",
+        "schema": {"type": "string"},
+    },
+    {
+        "name": "If-None-Match",
+        "in": "header",
+        "description": "ETags of answers that you have. A 304 without a body says that one of them is still good.",
+        "schema": {"type": "string"},
+    },
+]
 
 
-_IDEMPOTENCY_KEY = {
-    "name": "Idempotency-Key",
-    "in": "header",
-    "description": "A new one for each request, such as a UUID, and the same for its retries, which then have no "
-    "effect and get the first answer again. Kept for 24 hours.",
-    "schema": {"type": "string", "pattern": r"^[!-~]{1,255}$"},
-}
-
-
-def _operation(name: str, prefix: str, path: str) -> Object:
+def _operation(method: str, name: str, prefix: str, path: str) -> Object:
     known = OPERATIONS[name]
     private, has_id = bool(prefix), "{id}" in path
+    changes_task = has_id and method != "GET"
     errors = {
         *known.errors,
         500,
         *((401, 413, 429, 503) if private else ()),
-        *((400,) if known.query or known.body else ()),
+        *((400,) if known.query or known.body or changes_task else ()),
+        *((412,) if changes_task else ()),
         *((403, 422) if known.body else ()),
         *((404,) if has_id else ()),
     }
     parameters = [ref("parameters", "X-Request-ID"), *_query(known.query)]
     if known.body:
         parameters.append(ref("parameters", "Idempotency-Key"))
+    if changes_task:
+        parameters.append(ref("parameters", "If-Match"))
+    if known.may_be_known:
+        parameters.append(ref("parameters", "If-None-Match"))
     operation: Object = {
         "operationId": name,
         "summary": known.summary,
@@ -135,6 +154,7 @@ def _schemas() -> Object:
         "TaskCreate": TaskCreate.model_json_schema(schema_generator=_Schema),
         "TaskUpdate": TaskUpdate.model_json_schema(schema_generator=_Schema),
         "TaskComplete": TaskComplete.model_json_schema(schema_generator=_Schema),
+        "Changes": _CHANGES,
         "Error": _ERROR,
     }
     for name, schema in schemas.items():
@@ -147,11 +167,22 @@ def _schemas() -> Object:
 
 
 _TEXT = {"type": "string"}
+_CHANGES = {
+    "type": "object",
+    "required": ["tasks", "deleted", "token", "more"],
+    "properties": {
+        "tasks": {"type": "array", "description": "Made or changed.", "items": ref("schemas", "Task")},
+        "deleted": {"type": "array", "description": "Ids.", "items": {"type": "integer"}},
+        "token": {"type": "string", "description": "Up to where this is; the `since` of the next request."},
+        "more": {"type": "boolean", "description": "Whether there is more already."},
+    },
+}
 _ERROR = {
     "type": "object",
     "required": ["detail"],
     "properties": {
         "detail": {"type": "string", "description": "A sentence that a person can act on."},
+        "task": {"description": "How it is now, in a 412.", **ref("schemas", "Task")},
         "errors": {
             "type": "array",
             "description": "What is wrong with each field, in a 400.",

@@ -10,6 +10,7 @@ from starlette.responses import Response
 
 from database import Caller
 from schemas import TaskComplete, TaskCreate, TaskUpdate, task_json
+from web.conditions import etag_of
 from web.errors import no_such_task, not_json
 from web.idempotency import REPLAYED, Once
 
@@ -48,7 +49,7 @@ def task_response(
     if row is None:
         raise no_such_task()
     replayed = REPLAYED if key and key.replayed else NO_HEADERS
-    return json_response(task_json(row), status, {**headers, **replayed})
+    return json_response(task_json(row), status, {**headers, **replayed, "ETag": etag_of(row)})
 
 
 def json_response(body: bytes, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:

@@ -12,7 +12,8 @@ from starlette.responses import JSONResponse
 from auth import Refused
 from database.errors import Conflict, DatabaseUnavailable, InvalidData
 from keys import KeyServerUnavailable, NoKeysYet
-from store import KeyReused
+from queries.changes import TokenTooOld
+from queries.retries import KeyReused
 
 logger = logging.getLogger("todo.errors")
 
@@ -50,12 +51,9 @@ def error_response(
     detail: str,
     *,
     headers: dict[str, str] | None = None,
-    errors: list[dict[str, str]] | None = None,
+    **members: Any,
 ) -> JSONResponse:
-    body: dict[str, Any] = {"detail": detail}
-    if errors is not None:
-        body["errors"] = errors
-    return JSONResponse(body, status, headers)
+    return JSONResponse({"detail": detail, **members}, status, headers)
 
 
 def unauthenticated(connection: HTTPConnection, error: Any) -> JSONResponse:
@@ -123,6 +121,10 @@ async def key_reused(_: Request, __: KeyReused) -> JSONResponse:
     return error_response(422, detail)
 
 
+async def token_too_old(_: Request, __: TokenTooOld) -> JSONResponse:
+    return error_response(410, "This token is too old; start over without `since`, and drop the tasks that you have.")
+
+
 async def unavailable(request: Request, error: DatabaseUnavailable | KeyServerUnavailable) -> JSONResponse:
     logger.warning("503 for request_id=%s: %s", request.scope["request_id"], error)
     what = "key server" if isinstance(error, KeyServerUnavailable) else "database"
@@ -138,6 +140,7 @@ HANDLERS: dict[Any, Any] = {
     ValidationError: invalid_input,
     Refused: refused,
     KeyReused: key_reused,
+    TokenTooOld: token_too_old,
     Conflict: not_storable,
     InvalidData: not_storable,
     DatabaseUnavailable: unavailable,

@@ -18,6 +18,7 @@ from database.postgres import DIALECT
 from database.statements import Batch, Statement
 from migrations.layout import prepare
 from paging import Position, Sort, Status
+from queries.retries import Once
 from settings import Settings
 from tests.support.partitions import PARTITIONS
 from tests.support.servers import Postgres
@@ -32,9 +33,9 @@ POSITIONS: dict[Sort, list[Any]] = {"created": [NOW], "title": ["Write"], "due_d
 PEOPLE = 200
 PERSON = "7"
 
-ONCE = store.Once("key", "fingerprint")
+ONCE = Once("key", "fingerprint")
 # Tables that have no partitions.
-WHOLE = {"tasks", "idempotency_keys"}
+WHOLE = {"tasks", "idempotency_keys", "change_clocks", "deleted_tasks"}
 
 Sent = tuple[Executable, Mapping[str, Any]]
 
@@ -84,13 +85,13 @@ async def call_everything(caller: Recording) -> None:
         # A new task always has these.
         if {"title", "completed"} <= values.keys():
             await store.create_task(caller, PERSON, values)
-            await store.create_task(caller, PERSON, values, ONCE)
+            await store.create_task(caller, PERSON, values, key=ONCE)
         await store.update_task(caller, PERSON, 1, values)
-        await store.update_task(caller, PERSON, 1, values, ONCE)
+        await store.update_task(caller, PERSON, 1, values, key=ONCE)
     await store.update_task(caller, PERSON, 1, {})
     await store.get_task(caller, PERSON, 1)
     await store.toggle_task(caller, PERSON, 1)
-    await store.toggle_task(caller, PERSON, 1, ONCE)
+    await store.toggle_task(caller, PERSON, 1, key=ONCE)
     await store.delete_task(caller, PERSON, 1)
     await store.count_tasks(caller, PERSON, 100)
     for status, (sort, keys) in product(STATUSES, POSITIONS.items()):

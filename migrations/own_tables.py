@@ -1,0 +1,31 @@
+"""How a revision adds tables of which every row is one person's."""
+
+from collections.abc import Callable
+
+import sqlalchemy as sa
+from alembic import op
+
+from migrations.creation import ON_CITUS
+from migrations.distribution import HAS_CITUS, IS_DISTRIBUTED
+from migrations.locks import with_table_lock
+
+# Somebody's view of the users cannot be referred to.
+IS_VIEW = "SELECT EXISTS (SELECT FROM pg_class WHERE oid = to_regclass('users') AND relkind = 'v')"
+
+
+def create_own_tables(create: Callable[[Callable[[], sa.Column[str]]], None]) -> None:
+    """Create tables, each of which begins with the column that is passed; on Citus beside the tasks."""
+    connection = op.get_bind()
+    on_sqlite = connection.dialect.name == "sqlite"
+    refers = on_sqlite or not connection.scalar(sa.text(IS_VIEW))
+
+    def owner() -> sa.Column[str]:
+        key = [sa.ForeignKey("users.id", ondelete="CASCADE")] if refers else []
+        return sa.Column("user_id", sa.Text, *key, primary_key=True)
+
+    with_table_lock(connection, lambda: create(owner))
+    if on_sqlite:
+        return
+    if connection.scalar(sa.text(HAS_CITUS)) and connection.scalar(sa.text(IS_DISTRIBUTED.format(table="tasks"))):
+        for statement in ON_CITUS:
+            op.execute(statement)
