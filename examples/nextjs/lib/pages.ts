@@ -11,4 +11,4 @@ export async function keepPage() {
   await pages.put("/", response);
 }
 
-export const forgetPage = () => caches.delete(PAGES);
+export const forgetPage = async () => void (await caches.delete(PAGES));
