@@ -42,6 +42,7 @@ export function createQueryClient({ api, watched }: Tools, onSomebodyElse: () =>
 export const messageOf = (error: Error) =>
   error instanceof ApiError ? error.message : "Something unexpected went wrong. Try again.";
 
+const LONGEST_IN_A_FORM_MS = 5_000;
 const NOTHING: Answered = {};
 const NO_QUESTIONS: Question[] = [];
 
@@ -118,7 +119,7 @@ export function useChange() {
   );
 }
 
-/** Resolves when the change is paused or has failed once, and is going to be tried again. */
+/** Resolves when the change is paused, has failed once and is going to be tried again, or is not answered for long. */
 function untilWaiting(client: QueryClient, { key }: Change) {
   const cache = client.getMutationCache();
   let stop = () => {};
@@ -128,7 +129,12 @@ function untilWaiting(client: QueryClient, { key }: Change) {
       const { status, isPaused = false, failureCount = 0 } = mutation?.state ?? {};
       if (status === "pending" && (isPaused || failureCount > 0)) resolve(true);
     };
-    stop = cache.subscribe(check);
+    const unsubscribe = cache.subscribe(check);
+    const timer = setTimeout(() => resolve(true), LONGEST_IN_A_FORM_MS);
+    stop = () => {
+      unsubscribe();
+      clearTimeout(timer);
+    };
     check();
   });
   return { waits, stop };
