@@ -26,6 +26,8 @@ function randomFrom(seed) {
   };
 }
 
+const isKept = async () => Boolean(navigator.serviceWorker.controller && (await caches.match("/", { cacheName: "pages" })));
+
 class Device {
   constructor(name, context, app) {
     Object.assign(this, { name, context, app, own: [], isOffline: false });
@@ -41,8 +43,7 @@ class Device {
   ready = () => this.page.locator(".tasks:not([aria-hidden]), .empty").waitFor();
 
   /** So that the page can be opened without a network from now on. */
-  isKept = () =>
-    this.page.waitForFunction(async () => navigator.serviceWorker.controller && (await caches.match("/", { cacheName: "pages" })));
+  isKept = () => eventually(() => this.page.evaluate(isKept), true);
 
   /** The page says so when a change is made, or waits and is kept; or it asks. */
   acknowledged = (text) =>
@@ -110,22 +111,28 @@ async function cut(kind, world, device) {
 async function act(browser, world, seed, number) {
   const random = randomFrom(seed);
   const pick = (items) => items[Math.floor(random() * items.length)];
-  const log = [];
+  const begun = Date.now();
+  const log = { lines: [], push: (text) => log.lines.push(`${((Date.now() - begun) / 1000).toFixed(1)} ${text}`), join: (by) => log.lines.join(by) };
   const { app } = world;
-  const email = `script-${seed}@example.com`;
+  const email = `script-${seed}-${Date.now()}@example.com`;
   const contexts = await Promise.all(["one", "two"].map((name) => browser.newContext({ userAgent: name, locale: "en" })));
   const devices = contexts.map((context, index) => new Device(["one", "two"][index], context, app));
   let mend;
   try {
     const signUp = { data: { name: "Ada", email, password: PASSWORD }, headers: { Origin: app } };
     assert.ok((await contexts[0].request.post(`${app}/api/auth/sign-up/email`, signUp)).ok());
+    log.push("signed up");
     await contexts[1].addCookies(await contexts[0].cookies());
     await Promise.all(devices.map((device) => device.open()));
+    log.push("opened");
     await devices[0].add("shared 1");
     await devices[0].add("shared 2");
+    log.push("added");
     await Promise.all(devices.map((device) => device.isKept()));
+    log.push("kept");
     await eventually(devices[1].titles, ["shared 2", "shared 1"]);
 
+    log.push("begin");
     let count = 0;
     for (let step = 0; step < STEPS; step += 1) {
       const device = pick(devices);
@@ -148,12 +155,14 @@ async function act(browser, world, seed, number) {
     }
     await mend?.();
     mend = undefined;
+    log.push("settle");
     await settle(world, devices, email, random);
     await check(devices, (await rowsOf(world, email)));
   } catch (error) {
     const seen = await Promise.all(devices.map((device) => device.page?.locator("main").innerText().catch(String)));
     throw new Error(`Script ${number}, seed ${seed} (SEED=${SEED} SCRIPTS=${number},)\n${log.join("\n")}\n${seen.join("\n---\n")}\n${error.stack}`);
   } finally {
+    if (process.env.VERBOSE) console.log(`script ${number}`, log.join("\n"));
     await mend?.();
     await Promise.all(contexts.map((context) => context.close()));
   }

@@ -46,7 +46,7 @@ export function TaskApp({ apiUrl, user }: Props) {
 
   useEffect(() => {
     // In development it would go on to serve whatever is next on this port.
-    if (process.env.NODE_ENV === "production") void navigator.serviceWorker?.register("/serwist/sw.js");
+    if (process.env.NODE_ENV === "production") void navigator.serviceWorker?.register("/serwist/sw.js", { scope: "/" });
     void keepPage();
     return onLeave(user.id, () => void tools.keeper.stop().then(() => window.location.replace("/")));
   }, [tools, user.id]);
