@@ -4,22 +4,22 @@ import { createServer, request } from "node:http";
 /**
  * `cuts` has the state of a device, or of "all": "unavailable" answers 503 with the headers of CORS, "bare" does without
  * them as many proxies do, "lost" has writes take effect and drops their answers, "gone" drops every request.
- * `traffic` counts the bytes of the API's answers by method and path, heads and bodies.
+ * `answers` has what the API answered, in order: method, path, status, bytes of head and body, whether it was a replay.
  */
 export async function createNetwork(upstream, port, origin) {
   const cuts = new Map();
-  const traffic = new Map();
+  const answers = [];
 
   function unavailable(answer, headers) {
     answer.writeHead(503, { "Content-Type": "application/json", "Retry-After": "1", ...headers });
     answer.end(JSON.stringify({ detail: "The proxy has no server." }));
   }
 
-  function count(method, path, upstreamAnswer) {
-    const head = upstreamAnswer.rawHeaders.reduce((bytes, part) => bytes + part.length + 2, 17);
-    const entry = { status: upstreamAnswer.statusCode, bytes: head };
-    traffic.set(`${method} ${path}`, entry);
-    upstreamAnswer.on("data", (chunk) => (entry.bytes += chunk.length));
+  function note(method, path, { statusCode, rawHeaders, headers }) {
+    const bytes = rawHeaders.reduce((sum, part) => sum + part.length + 2, 17);
+    const entry = { method, path, status: statusCode, bytes, isReplay: "idempotency-replayed" in headers };
+    answers.push(entry);
+    return entry;
   }
 
   const server = createServer((asked, answer) => {
@@ -30,7 +30,8 @@ export async function createNetwork(upstream, port, origin) {
     if (cut === "unavailable" && asked.method !== "OPTIONS") return unavailable(answer, { "Access-Control-Allow-Origin": origin });
     const options = { method: asked.method, path: asked.url, headers: asked.headers, agent: false };
     const onward = request(upstream, options, (upstreamAnswer) => {
-      count(asked.method, asked.url, upstreamAnswer);
+      const entry = note(asked.method, asked.url, upstreamAnswer);
+      upstreamAnswer.on("data", (chunk) => (entry.bytes += chunk.length));
       if (cut === "lost" && isWrite) {
         upstreamAnswer.resume();
         return upstreamAnswer.on("end", () => asked.destroy());
@@ -44,5 +45,5 @@ export async function createNetwork(upstream, port, origin) {
   });
   server.on("clientError", (_, socket) => socket.destroy());
   await new Promise((resolve) => server.listen(port, "127.0.0.1", resolve));
-  return { cuts, traffic, close: () => (server.closeAllConnections(), server.close()) };
+  return { cuts, answers, close: () => (server.closeAllConnections(), server.close()) };
 }

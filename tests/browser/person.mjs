@@ -6,7 +6,8 @@ import { isDeepStrictEqual } from "node:util";
 import { screenshot } from "./story.mjs";
 
 const { API } = process.env;
-const STEP_TIMEOUT_MS = 20_000;
+// Longer for stories that wait for a server to start.
+const STEP_TIMEOUT_MS = Number(process.env.STEP_TIMEOUT_MS ?? 20_000);
 const AXE = await readFile(new URL(import.meta.resolve("axe-core/axe.min.js")), "utf8");
 
 /** Wait until `read()` gives what is expected. */
