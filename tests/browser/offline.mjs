@@ -11,6 +11,9 @@ import { ARGUMENTS, control, story } from "./story.mjs";
 
 const { API, APP, CHROMIUM, HOME, PORT } = process.env;
 
+const STAMP = process.env.STAMP ?? "";
+const ADA = `Ada${STAMP}`;
+
 const network = await createNetwork(API, Number(PORT), APP);
 
 /** What is on this computer: closing it ends the browser, opening it again finds what was kept. */
@@ -83,8 +86,8 @@ async function keepsWhatIsDone(browser, step) {
   await control("start-app-it");
   await control("start-it");
   await waits(page, "");
-  assert.deepEqual(
-    writes().map(({ method, status }) => `${method} ${status}`),
+  await eventually(
+    () => writes().map(({ method, status }) => `${method} ${status}`),
     ["POST 201", "PUT 200", "PUT 200", "DELETE 204", "PUT 200"],
   );
   const [, [offline, ...rest]] = await call(page, "GET", "/api/tasks");
@@ -223,7 +226,7 @@ async function forgets(ours, step) {
   await page.reload();
   await heading(page, "Welcome back").waitFor();
   assert.equal(await page.evaluate(() => caches.has("pages")), false);
-  await signIn(page, "Ada");
+  await signIn(page, ADA);
   await waits(page, "offline, 1 change waiting");
   network.cuts.clear();
   await comeBack(page);
@@ -270,7 +273,7 @@ async function forgets(ours, step) {
   await control("start-app-it");
   network.cuts.clear();
   await page.goto(APP);
-  await signUp(page, "Bob");
+  await signUp(page, `Bob${STAMP}`);
   await heading(page, "Nothing to do yet").waitFor();
   assert.ok(!(await page.content()).includes("Last"));
   await waits(page, "");
@@ -282,7 +285,7 @@ await story(async ({ step }) => {
   const pages = [ours.page];
   try {
     await ours.page.goto(APP);
-    await signUp(ours.page, "Ada");
+    await signUp(ours.page, ADA);
     await isInstallable(ours, step);
     ours = await keepsWhatIsDone(ours, step);
     pages.push(ours.page);
@@ -290,7 +293,7 @@ await story(async ({ step }) => {
     const theirs = await openBrowser("another");
     pages.push(theirs.page);
     await theirs.page.goto(APP);
-    await signIn(theirs.page, "Ada");
+    await signIn(theirs.page, ADA);
     await asksAboutConflicts(ours, theirs, step);
     await isCheap(ours, theirs, step);
     await theirs.context.close();

@@ -11,8 +11,8 @@ export function OfflineLine({ error }: { error: Error | null }) {
     select: ({ state }) => state.failureReason,
   });
   const waiting = count > 0 && `${count} ${count === 1 ? "change" : "changes"} waiting`;
-  // A change that is under way for the first time is no news.
-  const parts = isOnline ? [failure && waiting] : ["offline", waiting];
+  // One change that is under way for the first time is no news.
+  const parts = isOnline ? [(failure || count > 1) && waiting] : ["offline", waiting];
   const text = parts.filter(Boolean).join(", ");
   const reason = error ?? failure;
   return (
