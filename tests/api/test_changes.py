@@ -245,6 +245,7 @@ def _altered(token: str, position: int, value: Any) -> str:
     return base64.urlsafe_b64encode(json.dumps(values).encode()).decode().rstrip("=")
 
 
+@pytest.mark.database("any")
 @pytest.mark.parametrize(
     "alter",
     [
@@ -280,6 +281,7 @@ def test_a_token_of_somebody_else_opens_nothing(ada: TestClient, bob: TestClient
     assert ada.get("/api/changes", params={"since": token}).status_code == 400
 
 
+@pytest.mark.database("any")
 @pytest.mark.parametrize("limit", ["0", "501", "-1", "x", ""])
 def test_a_bad_limit_is_a_400(ada: TestClient, limit: str) -> None:
     answer = ada.get("/api/changes", params={"limit": limit})

@@ -75,6 +75,7 @@ def test_any_tag_and_a_weak_one_are_taken(ada: TestClient, method: str, suffix: 
     assert answer.status_code == (204 if method == "DELETE" else 200)
 
 
+@pytest.mark.database("any")
 @each_change
 @pytest.mark.parametrize("tag", ["2026-11-21T06:00:00.123456Z", "", '"a", "b"', '"a', "W/*"])
 def test_what_is_no_tag_is_a_400_that_says_what_to_send(

@@ -1,6 +1,6 @@
 """What the endpoints have in common: what they take from a request, and how they answer."""
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, TypeVar
 
 from pydantic_core import from_json
@@ -8,7 +8,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
-from database import Caller
+from database import Caller, Conflict
 from schemas import TaskComplete, TaskCreate, TaskUpdate, task_json
 from web.conditions import etag_of
 from web.errors import no_such_task, not_json
@@ -36,6 +36,15 @@ async def parse(request: Request, schema: type[Body]) -> Body:
     if body.user_id not in (None, request.user.id):
         raise HTTPException(403, "The body names another owner (user_id); a task is always its creator's.")
     return body
+
+
+async def with_user(request: Request, change: Callable[[], Awaitable[Any]]) -> Any:
+    """What the change gives; made once more when the user's row was deleted under this process."""
+    try:
+        return await change()
+    except Conflict:
+        await request.app.state.user_rows.restore(caller(request), request.user)
+        return await change()
 
 
 def task_id(request: Request) -> int:

@@ -1,0 +1,113 @@
+"""The tasks of a person: list, create, get, update, toggle, delete."""
+
+from collections.abc import Awaitable, Mapping
+from contextlib import nullcontext
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import Response, StreamingResponse
+
+import store
+from database import Rows
+from endpoints.exchange import caller, parse, task_id, task_response, with_user
+from paging import Position, next_link
+from queries import retries
+from schemas import TaskComplete, TaskCreate, TaskQuery, TaskUpdate, task_json, tasks_json
+from web.conditions import changed, etag_of, expected, unless_known
+from web.errors import no_such_task
+from web.idempotency import idempotency_key
+from web.pieces import is_one_piece, pieces
+from web.task_limit import TaskLimit, TooManyTasks
+
+# Tasks that the first query of a list without a limit asks for.
+CHUNK = 250
+
+
+async def list_tasks(request: Request) -> Response:
+    query = TaskQuery.model_validate(dict(request.query_params))
+    size = query.limit or CHUNK
+    # One more than asked for tells whether there is more, without a second query.
+    rows = await store.list_tasks(caller(request), request.user.id, query.status, query.sort, size + 1, query.cursor)
+    page, more = rows[:size], len(rows) > size
+    headers = {}
+    if more and query.limit:
+        parameters = query.model_dump(exclude={"cursor"}, exclude_unset=True)
+        headers["Link"] = next_link(parameters, query.sort, page[-1])
+    if (query.limit or not more) and is_one_piece(body := tasks_json(page)):
+        return unless_known(request, body, headers=headers)
+
+    async def fetch(count: int, after: Position) -> Rows:
+        # Each piece has its own deadline, because a slow client may take long to read the one before.
+        fresh = request.app.state.database.caller(request.user.id)
+        return await store.list_tasks(fresh, request.user.id, query.status, query.sort, count, after)
+
+    array = pieces(fetch, query.sort, page, page[-1].id if query.limit else None)
+    return StreamingResponse(array, headers=headers, media_type="application/json")
+
+
+async def create_task(request: Request) -> Response:
+    values = (await parse(request, TaskCreate)).values()
+    key = await idempotency_key(request)
+    limit: TaskLimit | None = request.app.state.task_limit
+    try:
+        async with limit.admitted(caller(request), request.user.id) if limit else nullcontext():
+            row = await with_user(request, lambda: store.create_task(caller(request), request.user.id, values, key))
+    except TooManyTasks:
+        # The last one may be of this very request, sent again.
+        row = await retries.find_answer(caller(request), request.user.id, key) if key else None
+        if row is None:
+            raise
+    return task_response(row, 201, {"Location": f"/api/tasks/{row.id}"}, key)
+
+
+async def get_task(request: Request) -> Response:
+    row = await store.get_task(caller(request), request.user.id, task_id(request))
+    if row is None:
+        raise no_such_task()
+    return unless_known(request, task_json(row), etag_of(row))
+
+
+async def update_task(request: Request) -> Response:
+    return await apply(request, (await parse(request, TaskUpdate)).values())
+
+
+async def patch_task(request: Request) -> Response:
+    """The same partial update as PUT; its own function, because an `operationId` of the document is unique."""
+    return await update_task(request)
+
+
+async def toggle_task(request: Request) -> Response:
+    changes = (await parse(request, TaskComplete)).values() if await request.body() else {}
+    return await apply(request, changes or None)
+
+
+async def apply(request: Request, values: Mapping[str, Any] | None) -> Response:
+    """Make these changes of a task; flip `completed` where they are None."""
+    key, user_id, id_, seen = await idempotency_key(request), request.user.id, task_id(request), expected(request)
+
+    def change() -> Awaitable[Any]:
+        if values is None:
+            return store.toggle_task(caller(request), user_id, id_, seen, key)
+        return store.update_task(caller(request), user_id, id_, values, seen, key)
+
+    row = await with_user(request, change)
+    return await not_found_or_changed(request) if row is None else task_response(row, key=key)
+
+
+async def not_found_or_changed(request: Request) -> Response:
+    """Why a change found no task: there is none, or it is not as If-Match wants it."""
+    if not expected(request):
+        raise no_such_task()
+    row = await store.get_task(caller(request), request.user.id, task_id(request))
+    if row is None:
+        raise no_such_task()
+    return changed(row)
+
+
+async def delete_task(request: Request) -> Response:
+    user_id, id_, seen = request.user.id, task_id(request), expected(request)
+    if not await with_user(request, lambda: store.delete_task(caller(request), user_id, id_, seen)):
+        return await not_found_or_changed(request)
+    if request.app.state.task_limit:
+        request.app.state.task_limit.deleted(request.user.id)
+    return Response(status_code=204)
