@@ -20,12 +20,22 @@ from database import Database, DatabaseUnavailable
 from endpoints.changes import list_changes
 from endpoints.exchange import json_response
 from endpoints.service import health, ready
-from endpoints.tasks import create_task, delete_task, get_task, list_tasks, patch_task, toggle_task, update_task
+from endpoints.tasks import (
+    complete_tasks,
+    create_task,
+    delete_task,
+    delete_tasks,
+    get_task,
+    list_tasks,
+    patch_task,
+    toggle_task,
+    update_task,
+)
 from keys import KeySet
 from migrations.layout import prepare
 from openapi.document import document
 from openapi.page import docs
-from queries import accounts, changes
+from queries import accounts, bulk, changes
 from settings import Settings, settings_or_exit
 from web.errors import HANDLERS, unauthenticated
 from web.log import configure_logging
@@ -39,7 +49,7 @@ from web.users import EnsureUser, UserRows
 
 logger = logging.getLogger("todo")
 
-STATEMENTS = (*accounts.STATEMENTS, *changes.STATEMENTS, *store.STATEMENTS)
+STATEMENTS = (*accounts.STATEMENTS, *bulk.STATEMENTS, *changes.STATEMENTS, *store.STATEMENTS)
 
 
 async def openapi(_: Request) -> Response:
@@ -48,7 +58,7 @@ async def openapi(_: Request) -> Response:
 
 # Below /api, with a token.
 API = [
-    Resource("/tasks", GET=list_tasks, POST=create_task),
+    Resource("/tasks", GET=list_tasks, POST=create_task, PATCH=complete_tasks, DELETE=delete_tasks),
     Resource("/tasks/{id:task_id}", GET=get_task, PUT=update_task, PATCH=patch_task, DELETE=delete_task),
     Resource("/tasks/{id:task_id}/complete", PATCH=toggle_task),
     Resource("/changes", GET=list_changes),
