@@ -5,7 +5,7 @@ from collections.abc import Callable
 import sqlalchemy as sa
 from alembic import op
 
-from migrations.creation import ON_CITUS
+from migrations.creation import on_citus
 from migrations.distribution import HAS_CITUS, IS_DISTRIBUTED
 from migrations.locks import with_table_lock
 
@@ -13,8 +13,11 @@ from migrations.locks import with_table_lock
 IS_VIEW = "SELECT EXISTS (SELECT FROM pg_class WHERE oid = to_regclass('users') AND relkind = 'v')"
 
 
-def create_own_tables(create: Callable[[Callable[[], sa.Column[str]]], None]) -> None:
-    """Create tables, each of which begins with the column that is passed; on Citus beside the tasks."""
+def create_own_tables(create: Callable[[Callable[[], sa.Column[str]]], None], *names: str) -> None:
+    """Create the tables of these names, each of which begins with the column that is passed; on Citus beside the tasks.
+
+    Those of later revisions are not there yet.
+    """
     connection = op.get_bind()
     on_sqlite = connection.dialect.name == "sqlite"
     refers = on_sqlite or not connection.scalar(sa.text(IS_VIEW))
@@ -27,5 +30,5 @@ def create_own_tables(create: Callable[[Callable[[], sa.Column[str]]], None]) ->
     if on_sqlite:
         return
     if connection.scalar(sa.text(HAS_CITUS)) and connection.scalar(sa.text(IS_DISTRIBUTED.format(table="tasks"))):
-        for statement in ON_CITUS:
+        for statement in on_citus(*names):
             op.execute(statement)
