@@ -40,9 +40,7 @@ def on_citus(*colocated: str) -> list[str]:
     https://docs.citusdata.com/en/stable/develop/reference_ddl.html
     """
     calls = {"users": "create_reference_table('users')", "tasks": "create_distributed_table('tasks', 'user_id')"}
-    calls |= {
-        name: f"create_distributed_table('{name}', 'user_id', colocate_with => 'tasks')" for name in colocated
-    }
+    calls |= {name: f"create_distributed_table('{name}', 'user_id', colocate_with => 'tasks')" for name in colocated}
     return [
         # One shard after the other, because the tables were made in the same transaction.
         "SET LOCAL citus.multi_shard_modify_mode TO 'sequential'",

@@ -119,15 +119,20 @@ _EVERYTHING = Since(datetime.max.replace(tzinfo=UTC), datetime.min.replace(tzinf
 async def list_changes(database: Caller, user_id: str, since: Since | None, limit: int) -> Changes:
     """At most `limit` changes since then, or of everything.
 
-    Raises `TokenTooOld`. A person without a clock gets one, by a second round trip, which raises `Conflict` without a
-    row of the user.
+    Raises `TokenTooOld`. A person without a clock gets one with everything, by a second round trip, which raises
+    `Conflict` without a row of the user.
     """
     known = since or _EVERYTHING
     values = {"owner": user_id, "row_limit": limit, "cut": known.id != MAXIMUM_ID, **known._asdict()}
-    rows = await database.execute(_LIST, values) or await database.execute(_FIRST, {**values, "now": now()})
+    rows = await database.execute(_LIST, values)
+    if not rows:
+        if since:
+            # Whoever was given a token had a clock.
+            raise TokenTooOld
+        rows = await database.execute(_FIRST, {**values, "now": now()})
     latest, forgotten = rows[0].latest, rows[0].forgotten
     if since:
-        restored = since.id == MAXIMUM_ID and since.key > latest
+        restored = since.floor > latest or (since.id == MAXIMUM_ID and since.key > latest)
         if restored or (forgotten and max(since.floor, since.key) < forgotten):
             raise TokenTooOld
     return Changes([row for row in rows if row.id is not None], since.floor if since else latest, latest)
