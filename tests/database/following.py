@@ -13,7 +13,7 @@ class Follower:
         self.token = token
         self.tasks: dict[int, Any] = {}
 
-    def ask(self, limit: int = 1000) -> Any:
+    def ask(self, limit: int = 500) -> Any:
         """The next answer, which has to be a 200."""
         since = {"since": self.token} if self.token else {}
         answer = self._client.get("/api/changes", params={"limit": limit, **since})

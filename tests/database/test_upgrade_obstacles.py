@@ -155,7 +155,8 @@ def test_a_role_that_does_not_own_the_tasks_may_use_what_an_upgrade_brings(
         former,
         "SELECT role, privilege, count(*) FILTER (WHERE has_table_privilege(role, name, privilege))"
         f" FROM unnest(ARRAY['clerk', 'The Reader']) role, unnest({names}) name,"
-        " unnest(ARRAY['DELETE', 'INSERT', 'SELECT', 'UPDATE']) privilege GROUP BY role, privilege ORDER BY role COLLATE \"C\", privilege",
+        " unnest(ARRAY['DELETE', 'INSERT', 'SELECT', 'UPDATE']) privilege GROUP BY role, privilege"
+        ' ORDER BY role COLLATE "C", privilege',
     )
     with TestClient(
         create_app(Settings(secret=SECRET, database_url=postgres.url(former).replace("postgres@", f"{clerk}@"))),
