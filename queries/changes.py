@@ -95,17 +95,29 @@ class Changes(NamedTuple):
 _KEY, _ID = bindparam("key", type_=NOW.type), bindparam("id", type_=_task.id.type)
 # Where nothing has changed, no task is looked at. A part of a list may end in the middle of one change of many tasks.
 _NEWER = or_(bindparam("cut", type_=_task.completed.type), LATEST > _KEY)
-_CHANGED = select(_task.user_id, *TASK_COLUMNS).where(
-    _task.user_id == bindparam("owner"), tuple_(_task.updated_at, _task.id) > tuple_(_KEY, _ID), _NEWER
+_LIMIT = bindparam("row_limit")
+_CHANGED = (
+    select(_task.user_id, *TASK_COLUMNS)
+    .where(_task.user_id == bindparam("owner"), tuple_(_task.updated_at, _task.id) > tuple_(_KEY, _ID), _NEWER)
+    .order_by(_task.updated_at, _task.id)
+    .limit(_LIMIT)
+    .subquery()
 )
-_AS_DELETED = {"id": _gone.id, "updated_at": _gone.deleted_at.label("updated_at")}
-_DELETED = select(_gone.user_id, *(_AS_DELETED.get(each.name, null().label(each.name)) for each in TASK_COLUMNS)).where(
-    _gone.user_id == bindparam("owner"),
-    tuple_(_gone.deleted_at, _gone.id) > tuple_(_KEY, _ID),
-    _gone.deleted_at > bindparam("floor", type_=NOW.type),
-    _NEWER,
+_DELETED = (
+    select(_gone.user_id, _gone.id, _gone.deleted_at.label("updated_at"))
+    .where(
+        _gone.user_id == bindparam("owner"),
+        tuple_(_gone.deleted_at, _gone.id) > tuple_(_KEY, _ID),
+        _gone.deleted_at > bindparam("floor", type_=NOW.type),
+        _NEWER,
+    )
+    .order_by(_gone.deleted_at, _gone.id)
+    .limit(_LIMIT)
+    .subquery()
 )
-_BOTH = _CHANGED.union_all(_DELETED).order_by("updated_at", "id").limit(bindparam("row_limit")).subquery()
+_AS_TASKS = select(*(_DELETED.c.get(name, null().label(name)) for name in _CHANGED.c.keys()))
+# Each has its own limit, so that PostgreSQL reads no more of it, in the order of its index.
+_BOTH = select(_CHANGED).union_all(_AS_TASKS).order_by("updated_at", "id").limit(_LIMIT).subquery()
 _LIST = (
     select(_clock.latest, _clock.forgotten, *_BOTH.c)
     .select_from(CHANGE_CLOCKS.outerjoin(_BOTH, _BOTH.c.user_id == _clock.user_id))
