@@ -95,7 +95,7 @@ class Changes(NamedTuple):
 _KEY, _ID = bindparam("key", type_=NOW.type), bindparam("id", type_=_task.id.type)
 # Where nothing has changed, no task is looked at. A part of a list may end in the middle of one change of many tasks.
 _NEWER = or_(bindparam("cut", type_=_task.completed.type), LATEST > _KEY)
-_LIMIT = bindparam("row_limit")
+_LIMIT: ColumnElement[int] = bindparam("row_limit")
 _CHANGED = (
     select(_task.user_id, *TASK_COLUMNS)
     .where(_task.user_id == bindparam("owner"), tuple_(_task.updated_at, _task.id) > tuple_(_KEY, _ID), _NEWER)
@@ -115,7 +115,7 @@ _DELETED = (
     .limit(_LIMIT)
     .subquery()
 )
-_AS_TASKS = select(*(_DELETED.c.get(name, null().label(name)) for name in _CHANGED.c.keys()))
+_AS_TASKS = select(*(_DELETED.c.get(each.name, null().label(each.name)) for each in _CHANGED.c))
 # Each has its own limit, so that PostgreSQL reads no more of it, in the order of its index.
 _BOTH = select(_CHANGED).union_all(_AS_TASKS).order_by("updated_at", "id").limit(_LIMIT).subquery()
 _LIST = (
