@@ -223,7 +223,7 @@ def test_the_statements_above_are_all_that_touch_tasks() -> None:
     known = {Statement(statement, DIALECT).sql for statement, _ in SENT}
     known |= {Statement(each, DIALECT).sql for batch, _ in CREATIONS for each in batch}
 
-        at_start = (*store.STATEMENTS, *bulk.STATEMENTS, *changes.STATEMENTS)
+    at_start = (*store.STATEMENTS, *bulk.STATEMENTS, *changes.STATEMENTS)
     compiled = [each if isinstance(each, tuple) else (each,) for each in at_start]
     sent = {Statement(each, DIALECT).sql for batch in compiled for each in batch if of_tasks(each)}
 
