@@ -1,0 +1,119 @@
+"""Followers of what changed, and people who change the same tasks at once, by processes whose clocks are hours apart."""
+
+import asyncio
+import random
+import sys
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager
+from typing import Any
+
+import pytest
+
+from tests.conftest import Rows
+from tests.faults.client import Client
+from tests.faults.follower import ALL, Acknowledged, Follower, missed
+from tests.support.backend import backend
+from tests.support.tokens import bearer, token_of
+
+ANOTHER_CLOCK = [sys.executable, "-m", "tests.faults.another_clock"]
+# Of three processes, in hours; the last one's jumps.
+CLOCKS = ["-9", "0", "5 -3"]
+SEEDS = [1, 2, 3]
+WRITERS, WRITES = 10, 80
+KINDS = {"create": 5, "update": 6, "nothing": 2, "complete": 6, "delete": 3, "guarded": 4, "guarded delete": 1}
+
+Request = tuple[str, str, Any, dict[str, str]]
+
+
+@contextmanager
+def processes(database_url: str) -> Iterator[list[str]]:
+    """Their addresses."""
+    with ExitStack() as stack:
+        settings = {"DATABASE_POOL_SIZE": "4", "LOG_LEVEL": "WARNING"}
+        started = [
+            backend(database_url, ANOTHER_CLOCK, CLOCK_IS_OFF_BY=clock, **settings)  # type: ignore[arg-type]
+            for clock in CLOCKS
+        ]
+        yield [stack.enter_context(each)[1] for each in started]
+
+
+class Writer:
+    """Changes tasks that others change too, by any of the processes. Some are deleted, and some tags old by then."""
+
+    def __init__(self, apis: Sequence[str], name: str, number: int, acknowledged: Acknowledged) -> None:
+        self._acknowledged = acknowledged
+        self._clients = [Client(api, bearer(token_of(name))) for api in apis]
+        self._random = random.Random(f"{name} {number}")  # noqa: S311 - the same mix in every run
+        self._number = number
+        self.statuses: Counter[int] = Counter()
+
+    async def write(self, count: int) -> None:
+        for turn in range(count):
+            method, path, body, headers = self._request(f"{self._number} {turn}")
+            answer = await self._random.choice(self._clients).request(method, path, body, **headers)
+            self.statuses[answer.status] += 1
+            if answer.status in (200, 201):
+                self._acknowledged.note(answer.json()["id"], answer.json()["updated_at"])
+            elif answer.status == 412:
+                self._acknowledged.note(answer.json()["task"]["id"], answer.json()["task"]["updated_at"])
+            elif answer.status == 204:
+                self._acknowledged.note(int(path.rpartition("/")[2]), None)
+            else:
+                assert answer.status == 404, answer
+
+    def _request(self, mark: str) -> Request:
+        choose, latest = self._random, self._acknowledged.latest
+        kind = choose.choices(list(KINDS), list(KINDS.values()))[0] if latest else "create"
+        key = {"Idempotency-Key": mark.replace(" ", "-")} if choose.random() < 0.3 else {}
+        if kind == "create":
+            return "POST", "/api/tasks", {"title": mark, "due_date": choose.choice([None, "2026-01-31"])}, key
+        # Of the newest ones, so that many meet on each.
+        task_id = choose.choice(list(latest)[-8:] if choose.random() < 0.8 else list(latest))
+        path = f"/api/tasks/{task_id}"
+        tag = {"If-Match": f'"{latest[task_id] or "gone"}"'}
+        return {
+            "update": ("PATCH", path, {"title": mark, "description": f"by {mark}"}, key),
+            "nothing": ("PUT", path, {}, key),
+            "complete": ("PATCH", f"{path}/complete", choose.choice([None, {"completed": True}]), key),
+            "delete": ("DELETE", path, None, {}),
+            "guarded": ("PUT", path, {"description": mark}, tag | key),
+            "guarded delete": ("DELETE", path, None, tag),
+        }[kind]
+
+    def close(self) -> None:
+        for client in self._clients:
+            client.close()
+
+
+async def race(apis: Sequence[str], name: str) -> tuple[list[Follower], Counter[int]]:
+    """The followers, each of which has polled once more after the last change, and the statuses of the changes."""
+    known, writing = Acknowledged(), True
+    with ExitStack() as stack:
+        writers = [
+            stack.enter_context(closing(Writer(apis, name, number, known))) for number in range(WRITERS)
+        ]
+        followers = [
+            stack.enter_context(closing(Follower(apis, name, known, limit, afresh)))
+            for limit, afresh in [(1, False), (3, False), (500, False), (3, True), (500, True)]
+        ]
+        following = [asyncio.create_task(follower.follow(lambda: writing)) for follower in followers]
+        await asyncio.gather(*(writer.write(WRITES) for writer in writers))
+        writing = False
+        await asyncio.gather(*following)
+        for follower in followers:
+            await follower.catch_up()
+    return followers, sum((writer.statuses for writer in writers), Counter[int]())
+
+
+def test_followers_miss_nothing_whatever_the_clocks_say(database_url: str, rows: Rows) -> None:
+    with processes(database_url) as apis:
+        for seed in SEEDS:
+            name = f"seed-{seed}"
+            followers, statuses = asyncio.run(race(apis, name))
+            stored = rows(ALL.format(name))
+            print(name, sum(statuses.values()), [f.polls for f in followers], statuses)
+            assert [follower.compare(stored)[:3] for follower in followers] == [[]] * len(followers), name
+            assert statuses.total() == WRITERS * WRITES
+            assert min(statuses[status] for status in (200, 201, 204, 404, 412)) > 5, statuses
+            assert min(follower.polls for follower in followers) > 10
