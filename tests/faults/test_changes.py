@@ -19,9 +19,9 @@ from tests.support.tokens import bearer, token_of
 ANOTHER_CLOCK = [sys.executable, "-m", "tests.faults.another_clock"]
 # Of three processes, in hours; the last one's jumps.
 CLOCKS = ["-9", "0", "5 -3"]
-SEEDS = [1, 2, 3]
+SEEDS = [1, 2]
 WRITERS, WRITES = 10, 80
-KINDS = {"create": 5, "update": 6, "nothing": 2, "complete": 6, "delete": 3, "guarded": 4, "guarded delete": 1}
+KINDS = {"create": 5, "update": 6, "nothing": 2, "complete": 6, "delete": 3, "guarded": 6, "guarded delete": 1}
 
 Request = tuple[str, str, Any, dict[str, str]]
 
@@ -60,7 +60,8 @@ class Writer:
             elif answer.status == 204:
                 self._acknowledged.note(int(path.rpartition("/")[2]), None)
             else:
-                assert answer.status == 404, answer
+                # A machine that is busy enough makes some wait for longer than the deadline.
+                assert answer.status in (404, 503), answer
 
     def _request(self, mark: str) -> Request:
         choose, latest = self._random, self._acknowledged.latest
@@ -68,8 +69,9 @@ class Writer:
         key = {"Idempotency-Key": mark.replace(" ", "-")} if choose.random() < 0.3 else {}
         if kind == "create":
             return "POST", "/api/tasks", {"title": mark, "due_date": choose.choice([None, "2026-01-31"])}, key
-        # Of the newest ones, so that many meet on each.
-        task_id = choose.choice(list(latest)[-8:] if choose.random() < 0.8 else list(latest))
+        # Of the newest ones mostly, so that many meet on each; some are deleted.
+        some = [task_id for task_id, known in latest.items() if known or choose.random() < 0.1] or list(latest)
+        task_id = choose.choice(some[-8:] if choose.random() < 0.8 else some)
         path = f"/api/tasks/{task_id}"
         tag = {"If-Match": f'"{latest[task_id] or "gone"}"'}
         return {
