@@ -113,9 +113,7 @@ class Follower:
         before = self._seen.get(task["id"], task)
         if task["id"] in self.gone:
             self.wrong.append(f"{task} came back")
-        if task["updated_at"] < before["updated_at"] or (
-            task["updated_at"] == before["updated_at"] and task != before
-        ):
+        if task["updated_at"] < before["updated_at"] or (task["updated_at"] == before["updated_at"] and task != before):
             self.wrong.append(f"{before} became {task}")
         self.tasks[task["id"]] = self._seen[task["id"]] = task
 
@@ -124,11 +122,15 @@ class Follower:
         stored = {row[0]: _task(row) for row in rows}
         ids = sorted(stored.keys() | self.tasks.keys())
         listed = [f"{stored[task_id]} was in no answer" for task_id in sorted(self._absent & stored.keys())]
-        return self.wrong + listed + [
-            f"stored is {stored.get(task_id)}, and the copy is {self.tasks.get(task_id)}"
-            for task_id in ids
-            if stored.get(task_id) != self.tasks.get(task_id)
-        ]
+        return (
+            self.wrong
+            + listed
+            + [
+                f"stored is {stored.get(task_id)}, and the copy is {self.tasks.get(task_id)}"
+                for task_id in ids
+                if stored.get(task_id) != self.tasks.get(task_id)
+            ]
+        )
 
     def close(self) -> None:
         for client in self._clients:

@@ -88,13 +88,39 @@ class Writer:
             client.close()
 
 
+A, B = ({"updated_at": f"2026-01-01T00:00:00.00000{number}Z"} for number in (1, 2))
+
+
+@pytest.mark.parametrize(
+    ("acknowledged", "copy", "gone", "count"),
+    [
+        ([(1, "A")], {1: A}, set(), 0),
+        # Newer than what is known.
+        ([(1, "A")], {1: B}, set(), 0),
+        ([(1, "B"), (1, "A")], {1: A}, set(), 1),
+        ([(1, "A")], {}, set(), 1),
+        ([(1, "A")], {}, {1}, 0),
+        ([(1, "A"), (1, None)], {}, {1}, 0),
+        # An answer of before that arrives later.
+        ([(1, None), (1, "A")], {}, set(), 0),
+        ([(1, "A"), (1, None), (2, "A")], {1: A, 2: A}, set(), 1),
+    ],
+)
+def test_what_a_copy_has_missed(
+    acknowledged: list[tuple[int, str | None]], copy: dict[int, Any], gone: set[int], count: int
+) -> None:
+    known = Acknowledged()
+    for task_id, state in acknowledged:
+        known.note(task_id, {"A": A, "B": B}[state]["updated_at"] if state else None)
+
+    assert len(missed(known.latest, copy, gone)) == count
+
+
 async def race(apis: Sequence[str], name: str) -> tuple[list[Follower], Counter[int]]:
     """The followers, each of which has polled once more after the last change, and the statuses of the changes."""
     known, writing = Acknowledged(), True
     with ExitStack() as stack:
-        writers = [
-            stack.enter_context(closing(Writer(apis, name, number, known))) for number in range(WRITERS)
-        ]
+        writers = [stack.enter_context(closing(Writer(apis, name, number, known))) for number in range(WRITERS)]
         followers = [
             stack.enter_context(closing(Follower(apis, name, known, limit, afresh)))
             for limit, afresh in [(1, False), (3, False), (500, False), (3, True), (500, True)]
@@ -114,7 +140,6 @@ def test_followers_miss_nothing_whatever_the_clocks_say(database_url: str, rows:
             name = f"seed-{seed}"
             followers, statuses = asyncio.run(race(apis, name))
             stored = rows(ALL.format(name))
-            print(name, sum(statuses.values()), [f.polls for f in followers], statuses)
             assert [follower.compare(stored)[:3] for follower in followers] == [[]] * len(followers), name
             assert statuses.total() == WRITERS * WRITES
             assert min(statuses[status] for status in (200, 201, 204, 404, 412)) > 5, statuses
