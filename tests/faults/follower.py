@@ -2,16 +2,16 @@
 
 import asyncio
 import random
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager, closing, suppress
 from typing import Any
 
-from tests.faults.client import Client, Lost
+from tests.faults.client import Answer, Client, Lost
 from tests.support.tokens import bearer, token_of
 
 Task = dict[str, Any]
 
-# Every column of an answer, in the order of its keys.
+# Every column of an answer.
 ALL = "SELECT id, title, description, completed, due_date, created_at, updated_at FROM tasks WHERE user_id = '{}'"
 
 # Seconds that a follower waits after a failure.
@@ -69,16 +69,8 @@ class Follower:
         self._clients = [Client(api, bearer(token_of(name))) for api in apis]
         self._random = random.Random(f"{name} {limit} {afresh}")  # noqa: S311 - the same mix in every run
 
-    async def follow(self, going: Callable[[], bool]) -> None:
-        """Whatever fails is asked again."""
-        while going():
-            with suppress(Lost):
-                await self.catch_up()
-                continue
-            await asyncio.sleep(PAUSE)
-
     async def catch_up(self) -> None:
-        """Poll until there is no more. Raises `Lost`."""
+        """Poll until there is no more."""
         if self._afresh:
             self.tasks, self.gone, self._token = {}, set(), None
         begins, more = self._token is None, True
@@ -93,11 +85,9 @@ class Follower:
         self.wrong += missed(before, self.tasks, self.gone)
 
     async def poll(self) -> bool:
-        """Apply one answer; whether there is more. Raises `Lost`, also for a 503."""
+        """Apply one answer; whether there is more."""
         path = f"/api/changes?limit={self._limit}" + (f"&since={self._token}" if self._token else "")
-        answer = await self._random.choice(self._clients).request("GET", path)
-        if answer.status == 503:
-            raise Lost("503")
+        answer = await self._answer(path)
         assert answer.status == 200, answer
         changes = answer.json()
         self.polls += 1
@@ -108,6 +98,16 @@ class Follower:
             self.gone.add(task_id)
         self._token = changes["token"]
         return bool(changes["more"])
+
+    async def _answer(self, path: str) -> Answer:
+        """Whatever fails is asked again."""
+        async with asyncio.timeout(60):
+            while True:
+                with suppress(Lost):
+                    answer = await self._random.choice(self._clients).request("GET", path)
+                    if answer.status != 503:
+                        return answer
+                await asyncio.sleep(PAUSE)
 
     def _put(self, task: Task) -> None:
         before = self._seen.get(task["id"], task)
@@ -135,6 +135,24 @@ class Follower:
     def close(self) -> None:
         for client in self._clients:
             client.close()
+
+
+@asynccontextmanager
+async def following(*followers: Follower) -> AsyncIterator[None]:
+    """They poll all along during the block, and once more after it."""
+    going = True
+
+    async def follow(follower: Follower) -> None:
+        with closing(follower):
+            while going:
+                await follower.catch_up()
+            await follower.catch_up()
+
+    async with asyncio.TaskGroup() as group:
+        for follower in followers:
+            group.create_task(follow(follower))
+        yield
+        going = False
 
 
 def _task(row: Sequence[Any]) -> Task:

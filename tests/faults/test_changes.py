@@ -1,4 +1,4 @@
-"""Followers of what changed, and people who change the same tasks at once, by processes whose clocks are hours apart."""
+"""Followers of what changed, while many change the same tasks by processes whose clocks are hours apart."""
 
 import asyncio
 import random
@@ -12,7 +12,7 @@ import pytest
 
 from tests.conftest import Rows
 from tests.faults.client import Client
-from tests.faults.follower import ALL, Acknowledged, Follower, missed
+from tests.faults.follower import ALL, Acknowledged, Follower, following, missed
 from tests.support.backend import backend
 from tests.support.tokens import bearer, token_of
 
@@ -118,19 +118,13 @@ def test_what_a_copy_has_missed(
 
 async def race(apis: Sequence[str], name: str) -> tuple[list[Follower], Counter[int]]:
     """The followers, each of which has polled once more after the last change, and the statuses of the changes."""
-    known, writing = Acknowledged(), True
+    known = Acknowledged()
+    limits = [(1, False), (3, False), (500, False), (3, True), (500, True)]
+    followers = [Follower(apis, name, known, limit, afresh) for limit, afresh in limits]
     with ExitStack() as stack:
         writers = [stack.enter_context(closing(Writer(apis, name, number, known))) for number in range(WRITERS)]
-        followers = [
-            stack.enter_context(closing(Follower(apis, name, known, limit, afresh)))
-            for limit, afresh in [(1, False), (3, False), (500, False), (3, True), (500, True)]
-        ]
-        following = [asyncio.create_task(follower.follow(lambda: writing)) for follower in followers]
-        await asyncio.gather(*(writer.write(WRITES) for writer in writers))
-        writing = False
-        await asyncio.gather(*following)
-        for follower in followers:
-            await follower.catch_up()
+        async with following(*followers):
+            await asyncio.gather(*(writer.write(WRITES) for writer in writers))
     return followers, sum((writer.statuses for writer in writers), Counter[int]())
 
 
