@@ -16,6 +16,8 @@ ALL = "SELECT id, title, description, completed, due_date, created_at, updated_a
 
 # Seconds that a follower waits after a failure.
 PAUSE = 0.02
+# And until it looks again.
+BETWEEN = 0.005
 
 
 class Acknowledged:
@@ -146,6 +148,8 @@ async def following(*followers: Follower) -> AsyncIterator[None]:
         with closing(follower):
             while going:
                 await follower.catch_up()
+                # Those who make the changes have their turn.
+                await asyncio.sleep(BETWEEN)
             await follower.catch_up()
 
     async with asyncio.TaskGroup() as group:
