@@ -83,7 +83,11 @@ class TwoPeople(RuleBasedStateMachine):
 
     @initialize(target=made, hers=st.lists(PLAIN, min_size=2, max_size=7), his=st.lists(PLAIN, max_size=3))
     def begin(self, hers: Sequence[JSON], his: Sequence[JSON]) -> Any:
-        return multiple(*(self.create(0, body) for body in hers), *(self.create(1, body) for body in his))
+        made = [*(self.create(0, body) for body in hers), *(self.create(1, body) for body in his)]
+        # In the middle of a list, where whatever comes next meets them.
+        for who, person in enumerate(self.people):
+            self.poll(who, person.copies[0], 1)
+        return multiple(*made)
 
     @rule(target=made, who=people, body=st.one_of(PLAIN, PLAIN, RICH, BODIES))
     def create(self, who: int, body: JSON) -> Any:

@@ -9,6 +9,7 @@ from contextlib import ExitStack, closing, contextmanager
 from typing import Any
 
 import pytest
+from starlette.testclient import TestClient
 
 from tests.conftest import Rows
 from tests.faults.client import Client
@@ -138,3 +139,27 @@ def test_followers_miss_nothing_whatever_the_clocks_say(database_url: str, rows:
             assert statuses.total() == WRITERS * WRITES
             assert min(statuses[status] for status in (200, 201, 204, 404, 412)) > 5, statuses
             assert min(follower.polls for follower in followers) > 10
+
+
+def test_who_was_deleted_and_is_back_starts_over(ada: TestClient, rows: Rows) -> None:
+    """What went with their row was deleted without a trace."""
+    ada.post("/api/tasks", json={"title": "Milk"})
+    token = ada.get("/api/changes").json()["token"]
+    rows("DELETE FROM users")
+
+    assert ada.get(f"/api/changes?since={token}").status_code == 410
+    assert ada.get("/api/changes").json()["tasks"] == []
+
+
+def test_a_new_clock_is_not_behind_the_tasks(ada: TestClient, rows: Rows) -> None:
+    """Of an older version, or of another program, whose clock was ahead."""
+    tasks = [ada.post("/api/tasks", json={"title": title}).json() for title in ("Milk", "Tea")]
+    rows("UPDATE tasks SET updated_at = '2099-01-01 00:00:00.000001'")
+    rows("DELETE FROM change_clocks")
+    first = ada.get("/api/changes?limit=1").json()
+
+    changed = ada.patch(f"/api/tasks/{tasks[0]['id']}/complete").json()
+
+    rest = ada.get(f"/api/changes?since={first['token']}").json()
+    assert changed["updated_at"] > "2099-01-01T00:00:00.000001Z"
+    assert [task["id"] for task in rest["tasks"]] == [tasks[1]["id"], tasks[0]["id"]]
