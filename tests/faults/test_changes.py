@@ -12,7 +12,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from tests.conftest import Rows
-from tests.faults.client import Client
+from tests.faults.client import Answer, Client
 from tests.faults.follower import ALL, Acknowledged, Follower, following, missed
 from tests.support.backend import backend
 from tests.support.tokens import bearer, token_of
@@ -23,6 +23,8 @@ CLOCKS = ["-9", "0", "5 -3"]
 SEEDS = [1, 2]
 WRITERS, WRITES = 10, 80
 KINDS = {"create": 5, "update": 6, "nothing": 2, "complete": 6, "delete": 3, "guarded": 6, "guarded delete": 1}
+# Changes of many tasks, which have one time.
+KINDS |= {"create many": 2, "complete all": 1, "clear": 1}
 
 Request = tuple[str, str, Any, dict[str, str]]
 
@@ -54,15 +56,20 @@ class Writer:
             method, path, body, headers = self._request(f"{self._number} {turn}")
             answer = await self._random.choice(self._clients).request(method, path, body, **headers)
             self.statuses[answer.status] += 1
-            if answer.status in (200, 201):
-                self._acknowledged.note(answer.json()["id"], answer.json()["updated_at"])
-            elif answer.status == 412:
-                self._acknowledged.note(answer.json()["task"]["id"], answer.json()["task"]["updated_at"])
-            elif answer.status == 204:
-                self._acknowledged.note(int(path.rpartition("/")[2]), None)
-            else:
-                # A machine that is busy enough makes some wait for longer than the deadline.
-                assert answer.status in (404, 503), answer
+            # A machine that is busy enough makes some wait for longer than the deadline.
+            assert answer.status in (200, 201, 204, 404, 412, 503), answer
+            for task in self._tasks_in(answer):
+                self._acknowledged.note(task["id"], task["updated_at"])
+            if answer.status in (204, 404):
+                self._acknowledged.note(int(path.split("/")[3]), None)
+
+    def _tasks_in(self, answer: Answer) -> list[Any]:
+        if answer.status not in (200, 201, 412):
+            return []
+        found = answer.json()
+        if isinstance(found, list):
+            return found
+        return [] if "count" in found else [found.get("task", found)]
 
     def _request(self, mark: str) -> Request:
         choose, latest = self._random, self._acknowledged.latest
@@ -70,6 +77,8 @@ class Writer:
         key = {"Idempotency-Key": mark.replace(" ", "-")} if choose.random() < 0.3 else {}
         if kind == "create":
             return "POST", "/api/tasks", {"title": mark, "due_date": choose.choice([None, "2026-01-31"])}, key
+        if kind == "create many":
+            return "POST", "/api/tasks", [{"title": f"{mark} {number}"} for number in range(4)], key
         # Of the newest ones mostly, so that many meet on each; some are deleted.
         some = [task_id for task_id, known in latest.items() if known or choose.random() < 0.1] or list(latest)
         task_id = choose.choice(some[-8:] if choose.random() < 0.8 else some)
@@ -81,6 +90,8 @@ class Writer:
             "complete": ("PATCH", f"{path}/complete", choose.choice([None, {"completed": True}]), key),
             "delete": ("DELETE", path, None, {}),
             "guarded": ("PUT", path, {"description": mark}, tag | key),
+            "complete all": ("PATCH", "/api/tasks", {"completed": choose.choice([True, False])}, key),
+            "clear": ("DELETE", "/api/tasks?status=completed", None, {}),
             "guarded delete": ("DELETE", path, None, tag),
         }[kind]
 
