@@ -12,7 +12,7 @@ from sqlalchemy import ColumnElement, Executable, Insert
 from sqlalchemy.dialects.postgresql import insert as insert_or
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.functions import GenericFunction
-from sqlmodel import bindparam, case, delete, func, insert, null, or_, select, tuple_, update
+from sqlmodel import bindparam, case, delete, func, insert, null, select, true, tuple_, update
 
 from database import Caller, Rows
 from paging import MAXIMUM_ID, Since
@@ -40,7 +40,8 @@ def _on_postgresql(element: Any, compiler: Any, **options: Any) -> str:
 
 def tick(*only_if: ColumnElement[bool]) -> Insert:
     """Move the clock of the person: to now, or by a microsecond where it is there already or beyond."""
-    start = {"user_id": bindparam("owner"), "latest": NOW}
+    # A new clock knows nothing of what was before: the person may have been deleted with all their tasks, and be back.
+    start = {"user_id": bindparam("owner"), "latest": NOW, "forgotten": NOW}
     first = insert_or(CHANGE_CLOCKS)
     if only_if:
         first = first.from_select(list(start), select(*start.values()).where(*only_if), include_defaults=False)
@@ -57,7 +58,7 @@ _EXPIRED = (_gone.user_id == bindparam("owner"), _gone.deleted_at < bindparam("e
 
 
 def deletion(which: tuple[ColumnElement[bool], ...]) -> tuple[Executable, ...]:
-    """The batch that deletes these tasks, keeps their ids, and gives them. It forgets ids that were kept for long."""
+    """The batch that deletes these tasks, keeps their ids, and counts them. It forgets ids that were kept for long."""
     keep = insert(DELETED_TASKS).from_select(
         ["user_id", "deleted_at", "id"], select(_task.user_id, LATEST, _task.id).where(*which)
     )
@@ -67,7 +68,8 @@ def deletion(which: tuple[ColumnElement[bool], ...]) -> tuple[Executable, ...]:
         update(CHANGE_CLOCKS).where(_OWN, select(_gone.id).where(*_EXPIRED).exists()).values(forgotten=forgotten),
         delete(DELETED_TASKS).where(*_EXPIRED),
         keep,
-        delete(TASKS).where(*which).returning(_task.id),
+        delete(TASKS).where(*which),
+        select(func.count()).where(_gone.user_id == bindparam("owner"), _gone.deleted_at == LATEST),
     )
 
 
@@ -93,45 +95,61 @@ class Changes(NamedTuple):
 
 
 _KEY, _ID = bindparam("key", type_=NOW.type), bindparam("id", type_=_task.id.type)
-# Where nothing has changed, no task is looked at. A part of a list may end in the middle of one change of many tasks.
-_NEWER = or_(bindparam("cut", type_=_task.completed.type), LATEST > _KEY)
-_CHANGED = select(_task.user_id, *TASK_COLUMNS).where(
-    _task.user_id == bindparam("owner"), tuple_(_task.updated_at, _task.id) > tuple_(_KEY, _ID), _NEWER
+_LIMIT: ColumnElement[int] = bindparam("row_limit")
+_CHANGED = (
+    select(*TASK_COLUMNS)
+    .where(_task.user_id == bindparam("owner"), tuple_(_task.updated_at, _task.id) > tuple_(_KEY, _ID))
+    .order_by(_task.updated_at, _task.id)
+    .limit(_LIMIT)
+    .subquery()
 )
-_AS_DELETED = {"id": _gone.id, "updated_at": _gone.deleted_at.label("updated_at")}
-_DELETED = select(_gone.user_id, *(_AS_DELETED.get(each.name, null().label(each.name)) for each in TASK_COLUMNS)).where(
-    _gone.user_id == bindparam("owner"),
-    tuple_(_gone.deleted_at, _gone.id) > tuple_(_KEY, _ID),
-    _gone.deleted_at > bindparam("floor", type_=NOW.type),
-    _NEWER,
+_DELETED = (
+    select(_gone.id, _gone.deleted_at.label("updated_at"))
+    .where(
+        _gone.user_id == bindparam("owner"),
+        tuple_(_gone.deleted_at, _gone.id) > tuple_(_KEY, _ID),
+        _gone.deleted_at > bindparam("floor", type_=NOW.type),
+    )
+    .order_by(_gone.deleted_at, _gone.id)
+    .limit(_LIMIT)
+    .subquery()
 )
-_BOTH = _CHANGED.union_all(_DELETED).order_by("updated_at", "id").limit(bindparam("row_limit")).subquery()
+_AS_TASKS = select(*(_DELETED.c.get(each.name, null().label(each.name)) for each in TASK_COLUMNS))
+# Each has its own limit, so that PostgreSQL reads no more of it, in the order of its index.
+_BOTH = select(_CHANGED).union_all(_AS_TASKS).order_by("updated_at", "id").limit(_LIMIT).subquery()
+# The clock alone where nothing has changed.
 _LIST = (
     select(_clock.latest, _clock.forgotten, *_BOTH.c)
-    .select_from(CHANGE_CLOCKS.outerjoin(_BOTH, _BOTH.c.user_id == _clock.user_id))
+    .select_from(CHANGE_CLOCKS.outerjoin(_BOTH, true()))
     .where(_OWN)
     .order_by(_BOTH.c.updated_at, _BOTH.c.id)
 )
-_FIRST = (tick(), _LIST)
+_NEWEST = select(func.max(_task.updated_at)).where(_task.user_id == bindparam("owner")).scalar_subquery()
+CATCH_UP = (tick(), update(CHANGE_CLOCKS).where(_OWN, _clock.latest < _NEWEST).values(latest=_NEWEST), _LIST)
 _EVERYTHING = Since(datetime.max.replace(tzinfo=UTC), datetime.min.replace(tzinfo=UTC), 0)
 
 
 async def list_changes(database: Caller, user_id: str, since: Since | None, limit: int) -> Changes:
-    """At most `limit` changes since then, or of everything.
+    """At most `limit` changes since then, or of everything. Raises `TokenTooOld`.
 
-    Raises `TokenTooOld`. A person without a clock gets one, by a second round trip, which raises `Conflict` without a
-    row of the user.
+    One round trip; a second one where the person has no clock yet, or a task that is newer than it, because another
+    program or an older version of this one wrote it: the clock then catches up. Raises `Conflict` without a row of the
+    user.
     """
-    known = since or _EVERYTHING
-    values = {"owner": user_id, "row_limit": limit, "cut": known.id != MAXIMUM_ID, **known._asdict()}
-    rows = await database.execute(_LIST, values) or await database.execute(_FIRST, {**values, "now": now()})
+    values = {"owner": user_id, "row_limit": limit, **(since or _EVERYTHING)._asdict()}
+    rows = await database.execute(_LIST, values)
+    if since and not rows:
+        # Whoever was given a token had a clock.
+        raise TokenTooOld
+    if not rows or (rows[-1].id is not None and rows[-1].updated_at > rows[-1].latest):
+        rows = await database.execute(CATCH_UP, {**values, "now": now()})
     latest, forgotten = rows[0].latest, rows[0].forgotten
     if since:
-        restored = since.id == MAXIMUM_ID and since.key > latest
+        restored = since.floor > latest or (since.id == MAXIMUM_ID and since.key > latest)
         if restored or (forgotten and max(since.floor, since.key) < forgotten):
             raise TokenTooOld
     return Changes([row for row in rows if row.id is not None], since.floor if since else latest, latest)
 
 
 # For `Database`, which refuses at start what it could not run.
-STATEMENTS = (_LIST, _FIRST)
+STATEMENTS = (_LIST, CATCH_UP)

@@ -40,6 +40,8 @@ MESSAGES = {
     "literal_error": "must be {expected}",
     "greater_than_equal": "must be at least {ge}",
     "less_than_equal": "must be at most {le}",
+    "too_short": "must not be empty",
+    "too_long": "must have at most {max_length} tasks",
     "value_error": "{error}",
     "int_parsing_size": "is too large",
     "model_type": "must be a JSON object",
@@ -92,11 +94,17 @@ def no_such_task() -> HTTPException:
     return HTTPException(404, "There is no such task.")
 
 
+def _field(place: tuple[int | str, ...]) -> str:
+    """Of an array, such as `[2].title`."""
+    first, *more = place or ("body",)
+    return f"[{first}]" + "".join(f".{name}" for name in more[:1]) if isinstance(first, int) else first
+
+
 async def invalid_input(_: Request, error: ValidationError) -> JSONResponse:
     """400 with a message for each field. Only what callers send is validated, so it is never a defect of the app."""
     errors = [
         {
-            "field": str(item["loc"][0]) if item["loc"] else "body",
+            "field": _field(item["loc"]),
             "message": MESSAGES.get(item["type"], item["msg"]).format(**item.get("ctx", {})),
         }
         for item in error.errors(include_url=False, include_input=False)
