@@ -17,12 +17,20 @@ export interface paths {
          */
         get: operations["list_tasks"];
         put?: never;
-        /** Add a task */
+        /**
+         * Add a task, or up to 500 of them
+         * @description An array is answered with an array in the same order, without `Location` and `ETag`: all are made, or none.
+         */
         post: operations["create_task"];
-        delete?: never;
+        /** Delete all completed tasks, or all pending ones */
+        delete: operations["delete_tasks"];
         options?: never;
         head?: never;
-        patch?: never;
+        /**
+         * Complete all tasks, or take that back
+         * @description Of all tasks, or of those that have the status.
+         */
+        patch: operations["complete_tasks"];
         trace?: never;
     };
     "/api/tasks/{id}": {
@@ -211,6 +219,15 @@ export interface components {
             description?: string | null;
             completed?: boolean;
             due_date?: string | null;
+        };
+        /**
+         * TasksComplete
+         * @description What `completed` is to be of all tasks.
+         */
+        TasksComplete: {
+            /** @description Whose task it is; naming anybody but the caller is refused. */
+            user_id?: string | null;
+            completed: boolean;
         };
         /**
          * TaskComplete
@@ -708,11 +725,11 @@ export interface operations {
                  *       "due_date": "2026-12-24"
                  *     }
                  */
-                "application/json": components["schemas"]["TaskCreate"];
+                "application/json": components["schemas"]["TaskCreate"] | components["schemas"]["TaskCreate"][];
             };
         };
         responses: {
-            /** @description The new task. */
+            /** @description The new task, or the new tasks. */
             201: {
                 headers: {
                     ETag: components["headers"]["ETag"];
@@ -730,7 +747,117 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Task"];
+                    "application/json": components["schemas"]["Task"] | components["schemas"]["Task"][];
+                };
+            };
+            400: components["responses"]["400"];
+            401: components["responses"]["401"];
+            403: components["responses"]["403"];
+            413: components["responses"]["413"];
+            422: components["responses"]["422"];
+            429: components["responses"]["429"];
+            500: components["responses"]["500"];
+            503: components["responses"]["503"];
+        };
+    };
+    delete_tasks: {
+        parameters: {
+            query: {
+                /** @description Which tasks; there is no `all`. */
+                status: "pending" | "completed";
+            };
+            header?: {
+                /** @description An id of the caller's for the log, and for the answer: 1 to 128 of `A-Z a-z 0-9 . _ -`. Any other is replaced by one of the server's. */
+                "X-Request-ID"?: components["parameters"]["X-Request-ID"];
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description How many there were. */
+            200: {
+                headers: {
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
+                    "Cache-Control": components["headers"]["Cache-Control"];
+                    "X-Content-Type-Options": components["headers"]["X-Content-Type-Options"];
+                    Vary: components["headers"]["Vary"];
+                    "Access-Control-Allow-Origin": components["headers"]["Access-Control-Allow-Origin"];
+                    "Access-Control-Allow-Credentials": components["headers"]["Access-Control-Allow-Credentials"];
+                    "Access-Control-Expose-Headers": components["headers"]["Access-Control-Expose-Headers"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "count": 3
+                     *     }
+                     */
+                    "application/json": {
+                        count: number;
+                    };
+                };
+            };
+            400: components["responses"]["400"];
+            401: components["responses"]["401"];
+            413: components["responses"]["413"];
+            429: components["responses"]["429"];
+            500: components["responses"]["500"];
+            503: components["responses"]["503"];
+        };
+    };
+    complete_tasks: {
+        parameters: {
+            query?: {
+                /** @description Which tasks. */
+                status?: "all" | "pending" | "completed";
+            };
+            header?: {
+                /** @description An id of the caller's for the log, and for the answer: 1 to 128 of `A-Z a-z 0-9 . _ -`. Any other is replaced by one of the server's. */
+                "X-Request-ID"?: components["parameters"]["X-Request-ID"];
+                /** @description A new one for each request, such as a UUID, and the same for its retries, which then have no effect and get the first answer again. Kept for 24 hours. */
+                "Idempotency-Key"?: components["parameters"]["Idempotency-Key"];
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "completed": true
+                 *     }
+                 */
+                "application/json": components["schemas"]["TasksComplete"];
+            };
+        };
+        responses: {
+            /** @description How many were changed. */
+            200: {
+                headers: {
+                    "Idempotency-Replayed": components["headers"]["Idempotency-Replayed"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
+                    "Cache-Control": components["headers"]["Cache-Control"];
+                    "X-Content-Type-Options": components["headers"]["X-Content-Type-Options"];
+                    Vary: components["headers"]["Vary"];
+                    "Access-Control-Allow-Origin": components["headers"]["Access-Control-Allow-Origin"];
+                    "Access-Control-Allow-Credentials": components["headers"]["Access-Control-Allow-Credentials"];
+                    "Access-Control-Expose-Headers": components["headers"]["Access-Control-Expose-Headers"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "count": 3
+                     *     }
+                     */
+                    "application/json": {
+                        count: number;
+                    };
                 };
             };
             400: components["responses"]["400"];

@@ -60,7 +60,8 @@ async function send(client: QueryClient, api: Api, change: Change) {
   const header = { "Idempotency-Key": change.key };
   if (change.kind === "add") {
     const { data } = await api.POST("/api/tasks", { params: { header }, body: change.values });
-    return keepAnswer(client, change.key, data);
+    // Several at once are answered with several.
+    return keepAnswer(client, change.key, Array.isArray(data) ? data[0] : data);
   }
   const { id = change.seen.id, version: answered = "" } = answeredOf(client)[change.seen.id] ?? {};
   if (typeof id === "string") return false; // Its adding was refused.
