@@ -39,8 +39,9 @@ export async function createNetwork(upstream, port, origin) {
       answer.writeHead(upstreamAnswer.statusCode, upstreamAnswer.rawHeaders);
       upstreamAnswer.pipe(answer);
     });
-    onward.on("error", () => asked.destroy());
-    answer.on("close", () => onward.destroy());
+    onward.on("error", () => answer.writableFinished || asked.destroy());
+    // The device has given up.
+    answer.on("close", () => answer.writableFinished || onward.destroy());
     asked.pipe(onward);
   });
   server.on("clientError", (_, socket) => socket.destroy());

@@ -9,18 +9,21 @@ import {
 } from "./person.mjs";
 import { ARGUMENTS, control, story } from "./story.mjs";
 
-const { API, APP, CHROMIUM, HOME, PORT } = process.env;
+const { APP, CHROMIUM, HOME, PORT, UPSTREAM } = process.env;
 
 const STAMP = process.env.STAMP ?? "";
 const ADA = `Ada${STAMP}`;
 
-const network = await createNetwork(API, Number(PORT), APP);
+const network = await createNetwork(UPSTREAM, Number(PORT), APP);
+
+const opened = [];
 
 /** What is on this computer: closing it ends the browser, opening it again finds what was kept. */
 async function openBrowser(folder = "profile") {
   const options = { executablePath: CHROMIUM, args: ARGUMENTS, userAgent: folder };
   const context = await chromium.launchPersistentContext(join(HOME, folder), options);
   const page = context.pages()[0] ?? (await context.newPage());
+  opened.push(page);
   return { context, page };
 }
 
@@ -101,6 +104,9 @@ async function sendsOnce({ page }, step) {
   network.answers.length = 0;
   network.cuts.set("all", "lost");
   await add(page, { title: "Once" });
+  await eventually(() => network.answers.some(({ method }) => method === "POST"), true);
+  await comeBack(page);
+  await sees(page, ["Once", "Offline", "Oat milk", "Bread"]);
   await save(page, "Once", { title: "Only once" });
   await waits(page, "offline, 2 changes waiting");
   network.cuts.clear();
@@ -280,30 +286,26 @@ async function forgets(ours, step) {
 }
 
 await story(async ({ step }) => {
-  step("sign up");
-  let ours = await openBrowser();
-  const pages = [ours.page];
   try {
+    step("sign up");
+    let ours = await openBrowser();
     await ours.page.goto(APP);
     await signUp(ours.page, ADA);
     await isInstallable(ours, step);
     ours = await keepsWhatIsDone(ours, step);
-    pages.push(ours.page);
     await sendsOnce(ours, step);
     const theirs = await openBrowser("another");
-    pages.push(theirs.page);
     await theirs.page.goto(APP);
     await signIn(theirs.page, ADA);
     await asksAboutConflicts(ours, theirs, step);
     await isCheap(ours, theirs, step);
     await theirs.context.close();
     await forgets(ours, step);
-    await ours.context.close();
   } catch (error) {
-    for (const page of pages) console.log(await page.locator("body").innerText({ timeout: 1000 }).catch(String));
-    await Promise.all(pages.map((page) => page.context().close().catch(() => {})));
+    for (const page of opened) console.log(await page.locator("body").innerText({ timeout: 1000 }).catch(String));
     throw error;
   } finally {
+    await Promise.all(opened.map((page) => page.context().close()));
     network.close();
   }
 });

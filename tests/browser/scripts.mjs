@@ -157,7 +157,7 @@ async function act(browser, world, seed, number) {
     mend = undefined;
     log.push("settle");
     await settle(world, devices, email, random);
-    await check(devices, (await rowsOf(world, email)));
+    check(devices, await rowsOf(world, email));
   } catch (error) {
     const seen = await Promise.all(devices.map((device) => device.page?.locator("main").innerText().catch(String)));
     throw new Error(`Script ${number}, seed ${seed} (SEED=${SEED} SCRIPTS=${number},)\n${log.join("\n")}\n${seen.join("\n---\n")}\n${error.stack}`);
@@ -180,8 +180,7 @@ async function make(device, what, title, isShared, newTitle) {
   }
   if (what === "add") {
     const added = { title: newTitle(), isDone: false };
-    added.name = added.title;
-    device.own.push(isShared ? { ...added, isShared } : added);
+    if (!isShared) device.own.push(added);
     return device.add(added.title);
   }
   if (what === "edit") {
@@ -220,8 +219,7 @@ async function settle(world, devices, email, random) {
 /** What a device alone has changed is as it left it, once, and was made in its order. */
 function check(devices, rows) {
   for (const { own, name } of devices) {
-    const mine = own.filter(({ isShared }) => !isShared);
-    const expected = mine.map(({ title, isDone }) => [title, isDone]).toReversed();
+    const expected = own.map(({ title, isDone }) => [title, isDone]).toReversed();
     assert.deepEqual(rows.filter(([title]) => title.startsWith(`${name} `)), expected, name);
   }
   const titles = rows.map(([title]) => title);

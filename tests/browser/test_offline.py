@@ -28,12 +28,12 @@ class World:
         self.app, self.port, self.rows = f"http://localhost:{free_port()}", free_port(), folder / "rows.json"
         self._database, self._people = folder / "todo.db", folder / "auth.db"
         self.api = Api(f"sqlite:///{self._database}", self.app)
+        self.network = f"http://127.0.0.1:{self.port}"
         self._frontend = ExitStack()
 
     def start_app(self) -> None:
-        network = f"http://127.0.0.1:{self.port}"
         variables = {"JWT_MODE": "hs256", "AUTH_DATABASE_URL": str(self._people)}
-        self._frontend.enter_context(frontend(self.app, network, **variables))
+        self._frontend.enter_context(frontend(self.app, self.network, **variables))
 
     def stop_app(self) -> None:
         self._frontend.close()
@@ -68,8 +68,8 @@ def test_offline(tmp_path: Path) -> None:
     """What is done without a network is kept, sent once and in order, asked about, and cleared at sign-out."""
     chromium()
     with World(tmp_path / "world") as world:
-        addresses = {"API": world.api.address, "APP": world.app, "PORT": str(world.port), "STEP_TIMEOUT_MS": "60000"}
-        play("offline.mjs", tmp_path, world.actions("it"), **addresses)
+        addresses = {"UPSTREAM": world.api.address, "API": world.network, "APP": world.app, "PORT": str(world.port)}
+        play("offline.mjs", tmp_path, world.actions("it"), **addresses, STEP_TIMEOUT_MS="60000")
 
 
 def test_random_scripts_of_two_devices(tmp_path: Path) -> None:

@@ -41,7 +41,8 @@ export function TaskList() {
     isAdding.current = true;
     setAdding({ isPending: true, error: null });
     try {
-      await change(newChange({ kind: "add", values }));
+      const after = query.data ? Math.max(0, ...query.data.tasks.map(({ id }) => id)) : Infinity;
+      await change(newChange({ kind: "add", values, after }));
       setAdding({ isPending: false, error: null });
     } catch (error) {
       // The form says what is wrong.

@@ -6,11 +6,14 @@ export type TaskId = number | string;
 export type ShownTask = Omit<Task, "id"> & { id: TaskId; key?: TaskId; isWaiting?: boolean };
 
 type Action =
-  | { kind: "add"; values: TaskCreate }
+  | { kind: "add"; values: TaskCreate; after: number }
   | { kind: "update"; seen: ShownTask; values: TaskUpdate }
   | { kind: "delete"; seen: ShownTask };
 
-/** `key` is the Idempotency-Key of every attempt; `seen` is the task as the person saw it. */
+/**
+ * `key` is the Idempotency-Key of every attempt; `seen` is the task as the person saw it; `after` is the highest id that was
+ * known when the task was added.
+ */
 export type Change = Action & { key: string; madeAt: string };
 
 /** By the id a change had for its task: the task's id, and `updated_at` as the API answered last. */
@@ -52,17 +55,24 @@ export function withChanges(tasks: Task[], changes: Change[], answered: Answered
   // The key that a task was shown by stays, so that what is open on it stays open.
   const keys = new Map(Object.entries(answered).map(([key, { id }]) => [id, Number(key) === id ? id : key]));
   const shown = new Map<TaskId, ShownTask>(tasks.map((task) => [task.id, { ...task, key: keys.get(task.id) ?? task.id }]));
+  const ids = new Map<TaskId, TaskId>();
   for (const change of changes) {
-    const id = answered[taskOf(change)]?.id ?? taskOf(change);
+    const twin = change.kind === "add" && !answered[change.key] && twinOf(change, tasks);
+    if (twin) ids.set(change.key, twin.id);
+    const id = answered[taskOf(change)]?.id ?? ids.get(taskOf(change)) ?? taskOf(change);
     const task = shown.get(id);
     if (change.kind === "delete") shown.delete(id);
     else if (change.kind === "update" && task)
       shown.set(id, { ...task, ...withoutUndefined(change.values), isWaiting: true });
-    else if (change.kind === "add" && !answered[change.key])
+    else if (change.kind === "add" && !answered[change.key] && !twin)
       shown.set(id, { ...resultOf(change), key: id, isWaiting: true });
   }
   return [...shown.values()];
 }
+
+/** The task of an addition whose answer was lost: it has come from the API by itself, and is not shown twice. */
+const twinOf = (change: Change & { kind: "add" }, tasks: Task[]) =>
+  tasks.find((task) => task.id > change.after && FIELDS.every((name) => task[name] === resultOf(change)[name]));
 
 /** Two changes of one task as one; undefined when nothing is left to do. */
 export function combine(first: Change, later: Change): Change | undefined {
@@ -88,5 +98,5 @@ export function insist({ change, theirs }: Question): Change {
   if (theirs === undefined || change.kind === "add") return change;
   if (theirs) return newChange({ ...change, seen: theirs });
   const { title, description, completed, due_date } = resultOf(change);
-  return newChange({ kind: "add", values: { title, description, completed, due_date } });
+  return newChange({ kind: "add", values: { title, description, completed, due_date }, after: Infinity });
 }
