@@ -2,7 +2,7 @@
 
 import json
 import os
-import random
+import secrets
 import sqlite3
 from collections.abc import Callable
 from contextlib import ExitStack, closing
@@ -75,7 +75,7 @@ def test_offline(tmp_path: Path) -> None:
 def test_random_scripts_of_two_devices(tmp_path: Path) -> None:
     """Both devices and the database end equal, with every change there once. OFFLINE_SEED repeats a run."""
     chromium()
-    seed = os.environ.get("OFFLINE_SEED", str(random.randrange(1_000_000)))
+    seed = os.environ.get("OFFLINE_SEED", str(secrets.randbelow(1_000_000)))
     with ExitStack() as stack:
         worlds = {str(number): stack.enter_context(World(tmp_path / str(number))) for number in range(3)}
         actions = {name: action for number, world in worlds.items() for name, action in world.actions(number).items()}

@@ -41,7 +41,7 @@ export function TaskList() {
     isAdding.current = true;
     setAdding({ isPending: true, error: null });
     try {
-      const after = query.data ? Math.max(0, ...query.data.tasks.map(({ id }) => id)) : Infinity;
+      const after = query.data ? query.data.tasks.reduce((highest, { id }) => Math.max(highest, id), 0) : Infinity;
       await change(newChange({ kind: "add", values, after }));
       setAdding({ isPending: false, error: null });
     } catch (error) {
