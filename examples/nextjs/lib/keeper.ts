@@ -146,19 +146,16 @@ const withTasksOnly = (client: PersistedClient): PersistedClient => ({
   clientState: { queries: client.clientState.queries.filter(({ queryKey }) => queryKey[0] === TASKS[0]), mutations: [] },
 });
 
-const channel = () => new BroadcastChannel(CHANNEL);
+let channel: BroadcastChannel | undefined;
 
-function announce(userId: string | null) {
-  const sender = channel();
-  sender.postMessage(userId);
-  sender.close();
-}
+/** One for all, because a channel does not hear itself. */
+const openChannel = () => (channel ??= new BroadcastChannel(CHANNEL));
 
 /** `leave` is called when another tab says that somebody else, or nobody, is signed in now. Gives what ends this. */
 export function onLeave(userId: string, leave: () => void) {
-  const receiver = channel();
-  receiver.onmessage = ({ data }) => data !== userId && leave();
-  return () => receiver.close();
+  const open = openChannel();
+  open.onmessage = ({ data }) => data !== userId && leave();
+  return () => void (open.onmessage = null);
 }
 
 async function forget(which: (key: Key) => boolean) {
@@ -167,7 +164,7 @@ async function forget(which: (key: Key) => boolean) {
 
 /** Whatever any person has left, because `userId` is signed in now. */
 async function forgetOthers(userId: string) {
-  announce(userId);
+  openChannel().postMessage(userId);
   await forget(([owner]) => owner !== userId);
 }
 
@@ -176,6 +173,6 @@ export const forgetPerson = (userId: string) => forget(([owner]) => owner === us
 
 /** Everything, because nobody is signed in any more. */
 export async function forgetEverybody() {
-  announce(null);
+  openChannel().postMessage(null);
   await Promise.all([forget(() => true), forgetPage()]);
 }
