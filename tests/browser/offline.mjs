@@ -11,9 +11,6 @@ import { ARGUMENTS, control, story } from "./story.mjs";
 
 const { APP, CHROMIUM, HOME, PORT, UPSTREAM } = process.env;
 
-const STAMP = process.env.STAMP ?? "";
-const ADA = `Ada${STAMP}`;
-
 const network = await createNetwork(UPSTREAM, Number(PORT), APP);
 
 const opened = [];
@@ -232,7 +229,7 @@ async function forgets(ours, step) {
   await page.reload();
   await heading(page, "Welcome back").waitFor();
   assert.equal(await page.evaluate(() => caches.has("pages")), false);
-  await signIn(page, ADA);
+  await signIn(page, "Ada");
   await waits(page, "offline, 1 change waiting");
   network.cuts.clear();
   await comeBack(page);
@@ -279,7 +276,7 @@ async function forgets(ours, step) {
   await control("start-app-it");
   network.cuts.clear();
   await page.goto(APP);
-  await signUp(page, `Bob${STAMP}`);
+  await signUp(page, "Bob");
   await heading(page, "Nothing to do yet").waitFor();
   assert.ok(!(await page.content()).includes("Last"));
   await waits(page, "");
@@ -290,13 +287,13 @@ await story(async ({ step }) => {
     step("sign up");
     let ours = await openBrowser();
     await ours.page.goto(APP);
-    await signUp(ours.page, ADA);
+    await signUp(ours.page, "Ada");
     await isInstallable(ours, step);
     ours = await keepsWhatIsDone(ours, step);
     await sendsOnce(ours, step);
     const theirs = await openBrowser("another");
     await theirs.page.goto(APP);
-    await signIn(theirs.page, ADA);
+    await signIn(theirs.page, "Ada");
     await asksAboutConflicts(ours, theirs, step);
     await isCheap(ours, theirs, step);
     await theirs.context.close();
