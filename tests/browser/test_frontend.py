@@ -1,5 +1,6 @@
 """Frontends in a real browser: the example app on Better Auth, and one that knows the plain contract alone."""
 
+import itertools
 import json
 import subprocess
 from collections.abc import Callable
@@ -50,6 +51,23 @@ def play_example(api_url: str, auth_url: str, mode: str, outages: Outages, folde
             actions |= {f"begin-{name}": begin, f"end-{name}": end}
         sentences = {name: sentence for name, (sentence, *_) in outages.items()}
         play("example.mjs", folder, actions, API=api.address, APP=app, OUTAGES=json.dumps(sentences))
+
+
+@pytest.mark.parametrize("browser", BROWSERS)
+def test_example_in_every_browser(browser: str, tmp_path: Path) -> None:
+    """Each of them asks the API for leave, as a page of another origin has to."""
+    find(browser)  # before the long build
+    app = f"http://localhost:{free_port()}"
+    auth = {"JWT_MODE": "hs256", "AUTH_DATABASE_URL": f"{tmp_path}/auth.db"}
+    with Api(f"sqlite:///{tmp_path}/todo.db", app) as api, frontend(app, api.address, **auth):
+        play("everywhere.mjs", tmp_path, {"restart": api.restart}, browser=browser, APP=app)
+    assert {"GET", "POST", "PUT", "DELETE"} <= preflighted(api.requests())
+
+
+def preflighted(requests: list[str]) -> set[str]:
+    """The methods of requests that came right after a preflight of their address."""
+    pairs = [(before.split(), after.split()) for before, after in itertools.pairwise(requests)]
+    return {after[0] for before, after in pairs if before == ["OPTIONS", after[1], "200"]}
 
 
 # What the server has to hear for a page of the allowed origin. A browser asks before each request that has a new address, or
