@@ -58,7 +58,7 @@ await story(async ({ open, step }) => {
   assert.equal(created, 201);
   assert.equal(location, `/api/tasks/${task.id}`);
   assert.equal(task.completed, false);
-  assert.deepEqual(await json(page, "GET", "/api/tasks"), [200, [task], null]);
+  assert.deepEqual(await json(page, "GET", "/api/tasks?status=pending"), [200, [task], null]);
 
   const again = { body, headers: { "Idempotency-Key": "one" }, header: "Idempotency-Replayed" };
   const [, oats, first] = await json(page, "POST", "/api/tasks", again);
