@@ -20,7 +20,7 @@ END = "The end."
 Actions = Mapping[str, Callable[[], object]]
 
 
-# Debian's packages, and what each must have brought. The first program is the one to start.
+# The programs of each, the one to start first, and what has to be installed for them.
 BROWSERS = {
     "chromium": (["chromium"], "chromium"),
     "firefox": (["firefox-esr"], "firefox-esr"),
@@ -42,17 +42,18 @@ def play(
 ) -> None:
     """Run the script to its end; when it fails, so does the test, with the step and what the pages said.
 
-    `actions` are what the script may do to the test's servers, by name. Screenshots go to a folder of the test's own in
-    BROWSER_SCREENSHOTS when that is set, else to `scratch`.
+    `actions` are what the script may do to the test's servers, by name. When BROWSER_SCREENSHOTS is set, screenshots go to a
+    folder of the test's own in there; else only one of a failure is made, in `scratch`.
     """
-    program = find(browser)
+    program, pictures = find(browser), os.environ.get("BROWSER_SCREENSHOTS", "")
     install(FOLDER)
     with controlled(actions or {}) as address:
         variables = {
             "BROWSER": browser,
             "PROGRAM": program,
             "CONTROL": address,
-            "SCREENSHOTS": str(Path(os.environ.get("BROWSER_SCREENSHOTS", scratch.parent)) / scratch.name),
+            "SCREENSHOTS": str(Path(pictures or scratch.parent) / scratch.name),
+            "EVERY_SCREENSHOT": pictures,
             "HOME": str(scratch),
             **environment,
         }

@@ -5,7 +5,7 @@ import { setTimeout as delay } from "node:timers/promises";
 import { isDeepStrictEqual } from "node:util";
 import { start } from "./browsers.mjs";
 
-const { CONTROL, SCREENSHOTS } = process.env;
+const { CONTROL, EVERY_SCREENSHOT, SCREENSHOTS } = process.env;
 const STEP_TIMEOUT_MS = 20_000;
 
 /** Act out `plot`, then say so on standard output; a failure goes there as well, and ends the process with 1. */
@@ -38,10 +38,13 @@ export async function story(plot) {
 
 async function describe(page, name) {
   console.log(`\n${name}: ${await page.url()}`, ...page.complaints.map((text) => `\n  console: ${text}`));
-  console.log(`  screenshot: ${await screenshot(page, name).catch(({ message }) => message)}`);
+  console.log(`  screenshot: ${await capture(page, name).catch(({ message }) => message)}`);
 }
 
-export async function screenshot(page, name) {
+/** For a person to look at, if one wants to. */
+export const screenshot = (page, name) => EVERY_SCREENSHOT && capture(page, name);
+
+async function capture(page, name) {
   const path = join(SCREENSHOTS, `${name}.png`);
   await page.screenshot({ path, fullPage: true });
   return path;
