@@ -28,7 +28,7 @@ __all__ = ["Rows", "RowsOf", "database_name", "missing"]
 
 pytest_plugins = ["tests.support.databases"]
 
-# Folders whose tests see the app as a process, or parts of it as they are tested elsewhere. The longest tests come first.
+# Folders whose tests see the app as a process, or parts of it as they are tested elsewhere; the longest come first.
 FROM_OUTSIDE = ("browser", "faults", "attacks")
 CONTAINERS = Path(__file__).parent / "containers"
 LEFT_OUT = "starts a server, a browser or npm"

@@ -42,8 +42,8 @@ def play(
 ) -> None:
     """Run the script to its end; when it fails, so does the test, with the step and what the pages said.
 
-    `actions` are what the script may do to the test's servers, by name. When BROWSER_SCREENSHOTS is set, screenshots go to a
-    folder of the test's own in there; else only one of a failure is made, in `scratch`.
+    `actions` are what the script may do to the test's servers, by name. When BROWSER_SCREENSHOTS is set, screenshots go
+    to a folder of the test's own in there; else only those of a failure are made, in `scratch`.
     """
     program, pictures = find(browser), os.environ.get("BROWSER_SCREENSHOTS", "")
     install(FOLDER)
