@@ -17,8 +17,10 @@ RUN pip install --no-cache-dir --disable-pip-version-check --root-user-action=ig
 # /app and what is in it belong to root, so that the app cannot replace its own source.
 COPY *.py ./
 COPY database ./database
+COPY endpoints ./endpoints
 COPY migrations ./migrations
 COPY openapi ./openapi
+COPY queries ./queries
 COPY web ./web
 RUN python -m compileall -q /app
 

@@ -1,7 +1,7 @@
-"""The site map: endpoints, the route table, the order of the middleware, and how the app starts and stops."""
+"""The site map: the route table, the order of the middleware, and how the app starts and stops."""
 
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, nullcontext
 from functools import cache
 from typing import Any
@@ -11,134 +11,45 @@ from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.middleware.authentication import AuthenticationMiddleware
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.responses import Response
 from starlette.routing import Mount, Router
 
-import accounts
 import store
 from auth import JWTBackend, TokenVerifier
-from database import Conflict, Database, DatabaseUnavailable, Rows
+from database import Database, DatabaseUnavailable
+from endpoints.changes import list_changes
+from endpoints.exchange import json_response
+from endpoints.service import health, ready
+from endpoints.tasks import (
+    complete_tasks,
+    create_task,
+    delete_task,
+    delete_tasks,
+    get_task,
+    list_tasks,
+    patch_task,
+    toggle_task,
+    update_task,
+)
 from keys import KeySet
 from migrations.layout import prepare
 from openapi.document import document
 from openapi.page import docs
-from paging import Position, next_link
-from schemas import TaskComplete, TaskCreate, TaskQuery, TaskUpdate, tasks_json
+from queries import accounts, bulk, changes
 from settings import Settings, settings_or_exit
-from web.endpoints import caller, json_response, parse, task_id, task_response
-from web.errors import HANDLERS, no_such_task, unauthenticated
-from web.idempotency import idempotency_key
+from web.errors import HANDLERS, unauthenticated
 from web.log import configure_logging
 from web.metrics import Metrics
 from web.middleware import CORS, BodyLimit, RequestLog, Shield, TrailingSlash
-from web.pieces import is_one_piece, pieces
 from web.process import end_with_0, end_with_parent
 from web.rate_limit import LimitRate, RateLimit
 from web.routing import Resource
-from web.task_limit import TaskLimit, TooManyTasks
+from web.task_limit import TaskLimit
 from web.users import EnsureUser, UserRows
 
 logger = logging.getLogger("todo")
 
-STATEMENTS = (*accounts.STATEMENTS, *store.STATEMENTS)
-
-# Tasks that the first query of a list without a limit asks for.
-CHUNK = 250
-
-
-async def list_tasks(request: Request) -> Response:
-    query = TaskQuery.model_validate(dict(request.query_params))
-    size = query.limit or CHUNK
-    # One more than asked for tells whether there is more, without a second query.
-    rows = await store.list_tasks(caller(request), request.user.id, query.status, query.sort, size + 1, query.cursor)
-    page, more = rows[:size], len(rows) > size
-    headers = {}
-    if more and query.limit:
-        parameters = query.model_dump(exclude={"cursor"}, exclude_unset=True)
-        headers["Link"] = next_link(parameters, query.sort, page[-1])
-    if (query.limit or not more) and is_one_piece(body := tasks_json(page)):
-        return json_response(body, headers=headers)
-
-    async def fetch(count: int, after: Position) -> Rows:
-        # Each piece has its own deadline, because a slow client may take long to read the one before.
-        fresh = request.app.state.database.caller(request.user.id)
-        return await store.list_tasks(fresh, request.user.id, query.status, query.sort, count, after)
-
-    array = pieces(fetch, query.sort, page, page[-1].id if query.limit else None)
-    return StreamingResponse(array, headers=headers, media_type="application/json")
-
-
-async def create_task(request: Request) -> Response:
-    values = (await parse(request, TaskCreate)).values()
-    key = await idempotency_key(request)
-    limit: TaskLimit | None = request.app.state.task_limit
-    try:
-        async with limit.admitted(caller(request), request.user.id) if limit else nullcontext():
-            row = await with_user(request, lambda: store.create_task(caller(request), request.user.id, values, key))
-    except TooManyTasks:
-        # The last one may be of this very request, sent again.
-        row = await store.find_answer(caller(request), request.user.id, key) if key else None
-        if row is None:
-            raise
-    return task_response(row, 201, {"Location": f"/api/tasks/{row.id}"}, key)
-
-
-async def with_user(request: Request, change: Callable[[], Awaitable[Any]]) -> Any:
-    """What the change gives; made once more when the user's row was deleted under this process."""
-    try:
-        return await change()
-    except Conflict:
-        await request.app.state.user_rows.restore(caller(request), request.user)
-        return await change()
-
-
-async def get_task(request: Request) -> Response:
-    return task_response(await store.get_task(caller(request), request.user.id, task_id(request)))
-
-
-async def update_task(request: Request) -> Response:
-    return await apply(request, (await parse(request, TaskUpdate)).values())
-
-
-async def patch_task(request: Request) -> Response:
-    """The same partial update as PUT; its own function, because an `operationId` of the document is unique."""
-    return await update_task(request)
-
-
-async def toggle_task(request: Request) -> Response:
-    changes = (await parse(request, TaskComplete)).values() if await request.body() else {}
-    return await apply(request, changes or None)
-
-
-async def apply(request: Request, changes: Mapping[str, Any] | None) -> Response:
-    """Make these changes of a task; flip `completed` where they are None."""
-    key, user_id, id_ = await idempotency_key(request), request.user.id, task_id(request)
-
-    def change() -> Awaitable[Any]:
-        if changes is None:
-            return store.toggle_task(caller(request), user_id, id_, key)
-        return store.update_task(caller(request), user_id, id_, changes, key)
-
-    return task_response(await with_user(request, change), key=key)
-
-
-async def delete_task(request: Request) -> Response:
-    if not await store.delete_task(caller(request), request.user.id, task_id(request)):
-        raise no_such_task()
-    if request.app.state.task_limit:
-        request.app.state.task_limit.deleted(request.user.id)
-    return Response(status_code=204)
-
-
-async def health(_: Request) -> Response:
-    """Liveness: the process answers."""
-    return JSONResponse({"status": "ok"})
-
-
-async def ready(request: Request) -> Response:
-    """Readiness: the database answers too, and has the tables."""
-    await request.app.state.database.ready()
-    return JSONResponse({"status": "ready"})
+STATEMENTS = (*accounts.STATEMENTS, *bulk.STATEMENTS, *changes.STATEMENTS, *store.STATEMENTS)
 
 
 async def openapi(_: Request) -> Response:
@@ -147,9 +58,10 @@ async def openapi(_: Request) -> Response:
 
 # Below /api, with a token.
 API = [
-    Resource("/tasks", GET=list_tasks, POST=create_task),
+    Resource("/tasks", GET=list_tasks, POST=create_task, PATCH=complete_tasks, DELETE=delete_tasks),
     Resource("/tasks/{id:task_id}", GET=get_task, PUT=update_task, PATCH=patch_task, DELETE=delete_task),
     Resource("/tasks/{id:task_id}/complete", PATCH=toggle_task),
+    Resource("/changes", GET=list_changes),
 ]
 # Without one.
 SERVICE = [

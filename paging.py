@@ -1,6 +1,7 @@
 """Keyset paging: the sorts of a list, and the opaque cursor that names the last task of a page."""
 
 import base64
+import hashlib
 from collections.abc import Mapping
 from datetime import date, datetime, timedelta
 from typing import Annotated, Any, Literal, NamedTuple
@@ -13,6 +14,17 @@ Status = Literal["all", "pending", "completed"]
 Sort = Literal["created", "title", "due_date"]
 
 MAXIMUM_ID = 2**63 - 1
+
+
+class Since(NamedTuple):
+    """Up to where a client knows the changes: a time, and the id of the last task that was changed then.
+
+    Deletions up to `floor` need not be known, because the client began after them.
+    """
+
+    floor: datetime
+    key: datetime
+    id: int
 
 
 class Position(NamedTuple):
@@ -29,14 +41,17 @@ def _utc(value: datetime) -> datetime:
 
 
 _Id = Annotated[int, Field(ge=0, le=MAXIMUM_ID)]
+_Moment = Annotated[datetime, AfterValidator(_utc)]
 _Title = Annotated[str, Field(max_length=200, pattern=r"^[^\x00]*$")]
 
 # What a decoded cursor must look like, by sort: a cursor comes from outside and may hold anything.
 _CURSORS: dict[Sort, TypeAdapter[tuple[str, Any, int]]] = {
-    "created": TypeAdapter(tuple[Literal["created"], Annotated[datetime, AfterValidator(_utc)], _Id]),
+    "created": TypeAdapter(tuple[Literal["created"], _Moment, _Id]),
     "title": TypeAdapter(tuple[Literal["title"], _Title, _Id]),
     "due_date": TypeAdapter(tuple[Literal["due_date"], date | None, _Id]),
 }
+
+_TOKEN = TypeAdapter(tuple[Literal["changes"], str, _Moment, _Moment, _Id])
 
 _KEYS: dict[Sort, str] = {"created": "created_at", "title": "title", "due_date": "due_date"}
 
@@ -48,7 +63,37 @@ def position(sort: Sort, row: Any) -> Position:
 
 def write_cursor(sort: Sort, row: Any) -> str:
     """An opaque, URL-safe cursor for the tasks that come after this row."""
-    return base64.urlsafe_b64encode(to_json((sort, *position(sort, row)))).decode().rstrip("=")
+    return _encode((sort, *position(sort, row)))
+
+
+def write_token(user_id: str, since: Since) -> str:
+    """An opaque, URL-safe token for this person's changes since then."""
+    return _encode(("changes", _mark(user_id), *since))
+
+
+def read_token(user_id: str, token: str) -> Since:
+    """Raises `ValueError` for anything but a token that `write_token` made for this person."""
+    try:
+        _, mark, floor, key, task_id = _TOKEN.validate_json(_decode(token), strict=True)
+        if mark != _mark(user_id):
+            raise ValueError("a token of somebody else")
+    except ValueError:
+        raise ValueError("was not given to you by this API; start over without it") from None
+    return Since(floor, key, task_id)
+
+
+def _mark(user_id: str) -> str:
+    return hashlib.blake2b(user_id.encode(), digest_size=8).hexdigest()
+
+
+def _encode(values: tuple[Any, ...]) -> str:
+    return base64.urlsafe_b64encode(to_json(values)).decode().rstrip("=")
+
+
+def _decode(text: str) -> bytes:
+    if "=" in text:
+        raise ValueError("there is no padding; some versions of Python would accept too much of it")
+    return base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
 
 
 def next_link(parameters: Mapping[str, object], sort: Sort, row: Any) -> str:
@@ -59,11 +104,7 @@ def next_link(parameters: Mapping[str, object], sort: Sort, row: Any) -> str:
 def read_cursor(sort: Sort, cursor: str) -> Position:
     """Raises `ValueError` for anything but a cursor that `write_cursor` made for this sort."""
     try:
-        if "=" in cursor:
-            raise ValueError("a cursor has no padding; some versions of Python would accept too much of it")
-        padded = cursor + "=" * (-len(cursor) % 4)
-        decoded = base64.b64decode(padded, altchars=b"-_", validate=True)
-        _, key, task_id = _CURSORS[sort].validate_json(decoded, strict=True)
+        _, key, task_id = _CURSORS[sort].validate_json(_decode(cursor), strict=True)
     except ValueError:
         raise ValueError(f"was not given by this API for sort={sort}; take it from a Link header") from None
     return Position(key, task_id)

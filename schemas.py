@@ -1,10 +1,10 @@
 """What comes in and what goes out: the Pydantic schemas of a task and of a list's query."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from datetime import date, datetime
-from typing import Annotated, Any, cast
+from typing import Annotated, Any, Literal, cast
 
 from pydantic import (
     AfterValidator,
@@ -18,9 +18,11 @@ from pydantic import (
     WithJsonSchema,
     field_validator,
 )
+from pydantic.json_schema import SkipJsonSchema
+from pydantic_core import to_json
 from typing_extensions import TypedDict
 
-from paging import Position, Sort, Status, read_cursor
+from paging import Position, Since, Sort, Status, read_cursor, read_token
 
 MAXIMUM_TITLE = 200
 MAXIMUM_DESCRIPTION = 1000
@@ -54,7 +56,7 @@ def _whole_number(value: Any) -> Any:
     return value
 
 
-def _timestamp(value: datetime) -> str:
+def timestamp(value: datetime) -> str:
     """ISO 8601, always with microseconds, of a moment in UTC, as every row of the store has it."""
     return value.isoformat(timespec="microseconds").removesuffix("+00:00") + "Z"
 
@@ -97,7 +99,7 @@ DueDate = Annotated[
     BeforeValidator(_calendar_date),
     Field(description="A calendar date; a midnight timestamp is taken as its date."),
 ]
-# Pydantic writes a datetime as `_timestamp` does, and faster, unless it is at a full second.
+# Pydantic writes a datetime as `timestamp` does, and faster, unless it is at a full second.
 Timestamp = Annotated[
     datetime | str,
     WithJsonSchema({"type": "string", "format": "date-time", "examples": ["2026-11-21T06:00:00.123456Z"]}),
@@ -144,6 +146,37 @@ class TaskComplete(_TaskBody):
     completed: bool = False
 
 
+class TasksComplete(_TaskBody):
+    """What `completed` is to be of all tasks."""
+
+    completed: bool
+
+
+TASKS_CREATE = TypeAdapter(Annotated[list[TaskCreate], Field(min_length=1, max_length=MAXIMUM_LIMIT)])
+
+
+def _no_page(_: Any) -> Any:
+    """Whoever names a page means it alone."""
+    raise ValueError("is for a list; a change is made of all tasks that have the status")
+
+
+_NoPage = Annotated[Any, BeforeValidator(_no_page)]
+
+
+class StatusQuery(BaseModel):
+    """The query string of a change of many tasks."""
+
+    status: Annotated[Status, Field(description="Which tasks.")] = "all"
+    limit: SkipJsonSchema[_NoPage] = None
+    cursor: SkipJsonSchema[_NoPage] = None
+
+
+class ClearQuery(StatusQuery):
+    """The query string of a deletion, which has no default, so that nobody empties a list by a slip."""
+
+    status: Annotated[Literal["pending", "completed"], Field(description="Which tasks; there is no `all`.")]
+
+
 class TaskQuery(BaseModel):
     """The query string of a list."""
 
@@ -166,6 +199,25 @@ class TaskQuery(BaseModel):
     @classmethod
     def _read(cls, cursor: str, info: ValidationInfo) -> Position:
         return read_cursor(info.data.get("sort", "created"), cursor)
+
+
+class ChangesQuery(BaseModel):
+    """The query string of the changes. Validated with the person's id as the context."""
+
+    since: Annotated[
+        Since | None,
+        WithJsonSchema({"type": "string"}),
+        Field(description="Opaque; the `token` of the answer before. Everything when left out."),
+    ] = None
+    limit: Annotated[
+        Annotated[int, Field(ge=1, le=MAXIMUM_LIMIT), BeforeValidator(_whole_number)],
+        Field(description="At most so many changes in one answer."),
+    ] = MAXIMUM_LIMIT
+
+    @field_validator("since", mode="plain")
+    @classmethod
+    def _read(cls, token: str, info: ValidationInfo) -> Since:
+        return read_token(cast(str, info.context), token)
 
 
 class TaskOut(TypedDict):
@@ -195,10 +247,17 @@ def tasks_json(rows: Iterable[Any]) -> bytes:
     return _TASKS.dump_json([_task(row) for row in rows])
 
 
+def changes_json(rows: Sequence[Any], token: str, more: bool) -> bytes:
+    """Changes of the store as they go out; of deleted tasks only the id is set."""
+    deleted = [row.id for row in rows if row.title is None]
+    tasks = tasks_json(row for row in rows if row.title is not None)
+    return b'{"tasks":%b,"deleted":%b,"token":%b,"more":%b}' % (tasks, *map(to_json, (deleted, token, more)))
+
+
 def _task(row: Any) -> TaskOut:
     task: Any = row._asdict()
     for name in ("created_at", "updated_at"):
         value = task[name]
         if not value.microsecond:
-            task[name] = _timestamp(value)
+            task[name] = timestamp(value)
     return cast(TaskOut, task)

@@ -4,25 +4,20 @@ Statements are built once, because building one costs more than running it, and 
 statement on tasks constrains `user_id`, so that a task is reachable only through its owner.
 """
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from collections.abc import Mapping
+from datetime import datetime
 from functools import cache
+from itertools import product
 from typing import Any
 
-from sqlalchemy import ColumnElement, Executable, Insert, Select, Update
-
-# SQLite has the same clause ON CONFLICT.
-from sqlalchemy.dialects.postgresql import insert as insert_or
-from sqlmodel import and_, bindparam, case, delete, false, func, insert, or_, select, tuple_, update
+from sqlalchemy import ColumnElement, Select
+from sqlmodel import and_, bindparam, case, false, func, insert, or_, select, tuple_, update
 
 from database import Caller, DatabaseUnavailable, Executables, KeyTaken, Rows
 from paging import Position, Sort, Status
-from tables import DUE_DATE_KEY, IDEMPOTENCY_KEYS, TASKS, TITLE_KEY, UNDATED, now
-
-# How long, and how many of one person's, the answers to requests with an `Idempotency-Key` are kept.
-KEPT = timedelta(hours=24)
-KEPT_KEYS = 1000
+from queries.changes import DELETED_KEPT, LATEST, deletion, tick
+from queries.retries import UNANSWERED, Once, answered, once, values_of
+from tables import DUE_DATE_KEY, TASK_COLUMNS, TASKS, TITLE_KEY, UNDATED, now
 
 # After rows were imported with their ids.
 COUNTER_BEHIND = "the counter of ids is behind; run "
@@ -31,11 +26,9 @@ COUNTER_BEHIND += "SELECT setval(pg_get_serial_sequence('tasks', 'id'), (SELECT 
 
 _task = TASKS.c
 
-# The columns of an answer.
-_COLUMNS = [column for column in _task if column.name != "user_id"]
 _OWN = _task.user_id == bindparam("owner")
 _THIS = (_OWN, _task.id == bindparam("task_id"))
-_NOW = bindparam("now", type_=_task.created_at.type)
+_EXPECTED = bindparam("expected", type_=_task.updated_at.type)
 
 
 def _one(rows: Rows) -> Any:
@@ -43,71 +36,27 @@ def _one(rows: Rows) -> Any:
     return rows[0] if rows else None
 
 
-@dataclass
-class Once:
-    """A request that has its effect once, however often it is sent: its key, and what tells it from other requests."""
-
-    key: str
-    fingerprint: str
-    # Set by the store: whether the answer is that to an earlier request.
-    replayed: bool = False
-
-
-class KeyReused(Exception):
-    """The key belongs to another request of the same person."""
-
-
-_kept = IDEMPOTENCY_KEYS.c
-_OWN_KEY = _kept.user_id == bindparam("owner")
-_THIS_KEY = (_OWN_KEY, _kept.key == bindparam("key"))
-_OPEN_KEY = (*_THIS_KEY, _OPEN := and_(_kept.fingerprint == bindparam("fingerprint"), _kept.id.is_(None)))
-_UNANSWERED = select(_kept.key).where(*_OPEN_KEY).exists()
-_NEWEST = select(_kept.kept_at).where(_OWN_KEY).order_by(_kept.kept_at.desc())
-_ONE_TOO_MANY = _NEWEST.offset(bindparam("kept_keys")).limit(bindparam("one")).scalar_subquery()
-_OLD = or_(_kept.kept_at < bindparam("expired"), _kept.kept_at <= _ONE_TOO_MANY)
-_FORGET_KEYS = delete(IDEMPOTENCY_KEYS).where(_OWN_KEY, _OLD)
-# Waits while another request with the same key is under way, and keeps the key of an unanswered one from others.
-_KEY: dict[str, Any] = {"key": bindparam("key"), "fingerprint": bindparam("fingerprint"), "kept_at": bindparam("now")}
-_TAKE_KEY = insert_or(IDEMPOTENCY_KEYS).values(user_id=bindparam("owner"), **_KEY)
-_TAKE_KEY = _TAKE_KEY.on_conflict_do_update(
-    index_elements=[_kept.user_id, _kept.key],
-    set_={"kept_at": bindparam("now")},
-    where=_OPEN,
-)
-_ANSWER = select(_kept.fingerprint, _kept.kept_at, *(_kept[column.name] for column in _COLUMNS)).where(*_THIS_KEY)
-
-
-def _once(change: Insert | Update, found: Iterable[ColumnElement[bool]]) -> tuple[Executable, ...]:
-    """The batch that makes this change unless the key has an answer, and keeps as one the task that is found then."""
-    answer = {column.name: column for column in _COLUMNS}
-    keep = update(IDEMPOTENCY_KEYS).where(*found, *_OPEN_KEY).values(answer)
-    return _FORGET_KEYS, _TAKE_KEY, change, keep, _ANSWER
-
-
 @cache
-def _create(names: frozenset[str], once: bool = False) -> Executables:
+def _create(names: frozenset[str], has_key: bool = False) -> Executables:
     """The insert of these columns; the database fills the others."""
     values: dict[str, ColumnElement[Any]] = {name: bindparam(name, type_=_task[name].type) for name in sorted(names)}
-    values |= {"user_id": bindparam("owner", type_=_task.user_id.type), "created_at": _NOW, "updated_at": _NOW}
-    if not once:
-        return insert(TASKS).values(values).returning(*_COLUMNS)
-    change = insert(TASKS).from_select(
-        list(values), select(*values.values()).where(_UNANSWERED), include_defaults=False
-    )
-    # Only a twin of this task, made at the same microsecond, could be found in its place.
-    return _once(change, (_OWN, _task.created_at == _NOW, _task.title == values["title"]))
+    values |= {"user_id": bindparam("owner"), "created_at": LATEST, "updated_at": LATEST}
+    conditions = [UNANSWERED] if has_key else []
+    row = select(*values.values()).where(*conditions)
+    change = insert(TASKS).from_select(list(values), row, include_defaults=False)
+    return once(change, (_OWN, _task.updated_at == LATEST)) if has_key else (tick(), change.returning(*TASK_COLUMNS))
 
 
-async def create_task(database: Caller, user_id: str, values: Mapping[str, Any], once: Once | None = None) -> Any:
+async def create_task(database: Caller, user_id: str, values: Mapping[str, Any], key: Once | None = None) -> Any:
     """The new row. Raises `KeyReused`, `Conflict` without a row of the user, `DatabaseUnavailable` for a taken id."""
-    statement = _create(frozenset(values), once is not None)
+    statement = _create(frozenset(values), key is not None)
     try:
-        return await _change(database, statement, {"owner": user_id, **values}, once)
+        return await _change(database, statement, {"owner": user_id, **values}, key)
     except KeyTaken as error:
         raise DatabaseUnavailable(f"{error}; {COUNTER_BEHIND}") from None
 
 
-_SELECT: Select[Any] = select(*_COLUMNS)
+_SELECT: Select[Any] = select(*TASK_COLUMNS)
 _GET = _SELECT.where(*_THIS)
 
 
@@ -117,71 +66,77 @@ async def get_task(database: Caller, user_id: str, task_id: int) -> Any:
 
 
 @cache
-def _update(names: frozenset[str], once: bool = False) -> Executables:
+def _update(names: frozenset[str], if_match: bool = False, has_key: bool = False) -> Executables:
     """The update of these columns. `updated_at` changes only when one of them does."""
     new = {name: bindparam(f"new_{name}", type_=_task[name].type) for name in sorted(names)}
     changed = or_(false(), *(_task[name].is_distinct_from(value) for name, value in new.items()))
-    return _on_this({**new, "updated_at": case((changed, _NOW), else_=_task.updated_at)}, once)
-
-
-async def find_answer(database: Caller, user_id: str, once: Once) -> Any:
-    """The row of the answer that is kept for this request, or None. Raises `KeyReused`."""
-    return _answer(_one(await database.execute(_ANSWER, {"owner": user_id, "key": once.key})), once, None)
+    return _on_this({**new, "updated_at": case((changed, LATEST), else_=_task.updated_at)}, if_match, has_key)
 
 
 async def update_task(
-    database: Caller, user_id: str, task_id: int, changes: Mapping[str, Any], once: Once | None = None
+    database: Caller,
+    user_id: str,
+    task_id: int,
+    changes: Mapping[str, Any],
+    expected: datetime | None = None,
+    key: Once | None = None,
 ) -> Any:
-    """Change only the named columns; of no names, none. Raises `KeyReused`; with a key `Conflict`, as a create does."""
-    if not changes and not once:
-        return await get_task(database, user_id, task_id)
+    """Change only the named columns; of no names, none.
+
+    With `expected`, the task is None too when its `updated_at` is another. Raises `KeyReused`, and `Conflict` without a
+    row of the user.
+    """
     values = {"owner": user_id, "task_id": task_id, **{f"new_{name}": value for name, value in changes.items()}}
-    return await _change(database, _update(frozenset(changes), once is not None), values, once)
+    statement = _update(frozenset(changes), expected is not None, key is not None)
+    return await _change(database, statement, {**values, "expected": expected}, key)
 
 
 @cache
-def _toggle(once: bool = False) -> Executables:
-    return _on_this({"completed": ~_task.completed, "updated_at": _NOW}, once)
+def _toggle(if_match: bool = False, has_key: bool = False) -> Executables:
+    return _on_this({"completed": ~_task.completed, "updated_at": LATEST}, if_match, has_key)
 
 
-async def toggle_task(database: Caller, user_id: str, task_id: int, once: Once | None = None) -> Any:
-    """Flip `completed`. Raises what `update_task` does."""
-    return await _change(database, _toggle(once is not None), {"owner": user_id, "task_id": task_id}, once)
+async def toggle_task(
+    database: Caller, user_id: str, task_id: int, expected: datetime | None = None, key: Once | None = None
+) -> Any:
+    """Flip `completed`. Otherwise like `update_task`."""
+    values = {"owner": user_id, "task_id": task_id, "expected": expected}
+    return await _change(database, _toggle(expected is not None, key is not None), values, key)
 
 
-def _on_this(values: Mapping[str, Any], once: bool) -> Executables:
-    change = update(TASKS).where(*_THIS).values(values)
-    return _once(change.where(_UNANSWERED), _THIS) if once else change.returning(*_COLUMNS)
+def _which(if_match: bool) -> tuple[ColumnElement[bool], ...]:
+    return (*_THIS, _task.updated_at == _EXPECTED) if if_match else _THIS
 
 
-async def _change(database: Caller, statement: Executables, values: Mapping[str, Any], once: Once | None) -> Any:
+def _on_this(values: Mapping[str, Any], if_match: bool, has_key: bool) -> Executables:
+    change = update(TASKS).where(*_which(if_match)).values(values)
+    if not has_key:
+        return tick(), change.returning(*TASK_COLUMNS)
+    # After the change. One that changes nothing leaves the time as it was.
+    found = (*_THIS, or_(_task.updated_at == _EXPECTED, _task.updated_at == LATEST)) if if_match else _THIS
+    return once(change.where(UNANSWERED), found)
+
+
+async def _change(database: Caller, statement: Executables, values: Mapping[str, Any], key: Once | None) -> Any:
     """Run what `_create`, `_update` or `_toggle` made. Raises `KeyReused`."""
     moment = now()
-    if once is None:
+    if key is None:
         return _one(await database.execute(statement, {**values, "now": moment}))
-    of_the_key = {"key": once.key, "fingerprint": once.fingerprint, "expired": moment - KEPT, "kept_keys": KEPT_KEYS}
-    kept = _one(await database.execute(statement, {**values, **of_the_key, "now": moment, "one": 1}))
-    if kept is None:
-        raise DatabaseUnavailable("the answer of the key was forgotten while it was looked for")
-    return _answer(kept, once, moment)
+    rows = await database.execute(statement, {**values, **values_of(key, moment)})
+    return _one(answered(rows, key, moment))
 
 
-def _answer(kept: Any, once: Once, moment: datetime | None) -> Any:
-    """What is kept for this request, if anything is. A request of this very moment has not been answered before."""
-    if kept is None:
-        return None
-    if kept.fingerprint != once.fingerprint:
-        raise KeyReused
-    once.replayed = kept.kept_at != moment
-    return None if kept.id is None else kept
+@cache
+def _delete(if_match: bool) -> Executables:
+    return deletion(_which(if_match))
 
 
-_DELETE = delete(TASKS).where(*_THIS).returning(_task.id)
-
-
-async def delete_task(database: Caller, user_id: str, task_id: int) -> bool:
-    """Whether there was such a task."""
-    return bool(await database.execute(_DELETE, {"owner": user_id, "task_id": task_id}))
+async def delete_task(database: Caller, user_id: str, task_id: int, expected: datetime | None = None) -> bool:
+    """Whether there was such a task. Otherwise like `update_task`."""
+    moment = now()
+    values = {"owner": user_id, "task_id": task_id, "expected": expected}
+    values |= {"now": moment, "expired": moment - DELETED_KEPT}
+    return bool(_one(await database.execute(_delete(expected is not None), values))[0])
 
 
 _COUNT = select(func.count()).select_from(select(_task.id).where(_OWN).limit(bindparam("enough")).subquery())
@@ -242,9 +197,10 @@ async def list_tasks(
 
 # For `Database`, which refuses at start what it could not run. Those that are not here differ from these in a filter.
 STATEMENTS = (
-    *(_GET, _DELETE, _COUNT),
-    *(_create(frozenset({"title", "completed"}), once) for once in (False, True)),
-    *(_update(frozenset({"title"}), once) for once in (False, True)),
-    *(_toggle(once) for once in (False, True)),
+    *(_GET, _COUNT),
+    *(_create(frozenset({"title", "completed"}), has_key) for has_key in (False, True)),
+    *(_update(frozenset({"title"}), if_match, has_key) for if_match, has_key in product((False, True), repeat=2)),
+    *(_toggle(if_match, has_key) for if_match, has_key in product((False, True), repeat=2)),
+    *(_delete(if_match) for if_match in (False, True)),
     *(_list(sort, filtered=False, after=False, dated=False) for sort in _ORDER),
 )

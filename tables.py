@@ -67,19 +67,45 @@ class TaskRow(SQLModel, table=True):
 
 USERS: Table = SQLModel.metadata.tables["users"]
 TASKS: Table = SQLModel.metadata.tables["tasks"]
+# Those of an answer, and those of them that its owner gives.
+TASK_COLUMNS = [column for column in TASKS.columns if column.name != "user_id"]
+GIVEN_COLUMNS = [column for column in TASK_COLUMNS if column.name not in ("id", "created_at", "updated_at")]
+
+
+def _owner() -> Column[str]:
+    return Column("user_id", Text, ForeignKey(USERS.c.id, ondelete="CASCADE"), primary_key=True)
+
+
 # The first answer to each request that may be sent again, with the task as it was. Without `id` there is none yet.
 IDEMPOTENCY_KEYS = Table(
     "idempotency_keys",
     SQLModel.metadata,
-    Column("user_id", Text, ForeignKey(USERS.c.id, ondelete="CASCADE"), primary_key=True),
+    _owner(),
     Column("key", Text, primary_key=True),
     Column("fingerprint", Text, nullable=False),
     Column("kept_at", TASKS.c.created_at.type, nullable=False),
     Column("id", BigInteger),
-    *(Column(column.name, column.type) for column in TASKS.columns if column.name not in ("user_id", "id")),
+    *(Column(column.name, column.type) for column in TASK_COLUMNS if column.name != "id"),
+)
+# The time of each person's latest change, and up to which their deletions are forgotten.
+CHANGE_CLOCKS = Table(
+    "change_clocks",
+    SQLModel.metadata,
+    _owner(),
+    Column("latest", TASKS.c.updated_at.type, nullable=False),
+    Column("forgotten", TASKS.c.updated_at.type),
+)
+DELETED_TASKS = Table(
+    "deleted_tasks",
+    SQLModel.metadata,
+    _owner(),
+    Column("deleted_at", TASKS.c.updated_at.type, primary_key=True),
+    Column("id", BigInteger, primary_key=True, autoincrement=False),
 )
 # By name, those referred to first. All but `users`, which another program may own, belong to this app alone.
-TABLES: dict[str, Table] = {table.name: table for table in (USERS, TASKS, IDEMPOTENCY_KEYS)}
+TABLES: dict[str, Table] = {
+    table.name: table for table in (USERS, TASKS, IDEMPOTENCY_KEYS, CHANGE_CLOCKS, DELETED_TASKS)
+}
 
 # The sort keys of `sort=title` and `sort=due_date`. Titles are compared by code point, whatever the collation of the
 # database; `database.sqlite` adds the function and the collation to SQLite. Which letters have two cases depends on
@@ -99,6 +125,8 @@ Index(
     TASKS.c.id.desc(),
 )
 Index("ix_tasks_user_id_due_date", TASKS.c.user_id, DUE_DATE_KEY, TASKS.c.id)
+# For what changed since.
+Index("ix_tasks_user_id_updated_at", TASKS.c.user_id, TASKS.c.updated_at, TASKS.c.id)
 INDEX_BY_TITLE = Index("ix_tasks_user_id_title", TASKS.c.user_id, TITLE_KEY, TASKS.c.id)
 
 

@@ -8,6 +8,7 @@ import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from datetime import datetime, timedelta
 from functools import partial
 from itertools import count
 from typing import Any
@@ -179,6 +180,7 @@ class Sqlite:
             connection.close()
             raise
         connection.create_function("lower", 1, lambda text: text and text.lower(), deterministic=True)
+        connection.create_function("a_microsecond_after", 1, _a_microsecond_after, deterministic=True)
         connection.create_collation("C", lambda left, right: (left > right) - (left < right))
         return connection
 
@@ -206,6 +208,11 @@ def _use_wal(connection: sqlite3.Connection, patience: float) -> None:
             if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > end:
                 raise
         time.sleep(0.01)
+
+
+def _a_microsecond_after(moment: str) -> str:
+    """Of a timestamp as SQLAlchemy stores it."""
+    return (datetime.fromisoformat(moment) + timedelta(microseconds=1)).isoformat(" ", "microseconds")
 
 
 def _identity(path: str) -> tuple[int, int] | None:

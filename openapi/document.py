@@ -8,7 +8,7 @@ from pydantic.json_schema import GenerateJsonSchema
 
 from openapi.operations import ERRORS, HEADERS, LIMITED, OPERATIONS, Object, ref
 from paging import MAXIMUM_ID
-from schemas import TaskComplete, TaskCreate, TaskOut, TaskUpdate
+from schemas import MAXIMUM_LIMIT, TaskComplete, TaskCreate, TaskOut, TasksComplete, TaskUpdate
 from web.routing import Resource
 
 DESCRIPTION = """\
@@ -26,7 +26,7 @@ def document(site: Mapping[str, Iterable[Resource]]) -> Object:
     """
     paths = {
         prefix + resource.path_format: {
-            method.lower(): _operation(endpoint.__name__, prefix, resource.path_format)
+            method.lower(): _operation(method, endpoint.__name__, prefix, resource.path_format)
             for method, endpoint in resource.endpoints.items()
         }
         for prefix, resources in site.items()
@@ -41,7 +41,7 @@ def document(site: Mapping[str, Iterable[Resource]]) -> Object:
             "schemas": _schemas(),
             "headers": HEADERS,
             "responses": {str(status): response for status, response in ERRORS.items()},
-            "parameters": {"id": _PATH_ID, "X-Request-ID": _REQUEST_ID, "Idempotency-Key": _IDEMPOTENCY_KEY},
+            "parameters": {"id": _PATH_ID} | {each["name"]: each for each in _HEADERS},
             "securitySchemes": {
                 "bearer": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT", "description": "RFC 6750."}
             },
@@ -56,38 +56,57 @@ _PATH_ID = {
     "schema": {"type": "integer", "format": "int64", "minimum": 0, "maximum": MAXIMUM_ID},
     "example": 1,
 }
-_REQUEST_ID = {
-    "name": "X-Request-ID",
-    "in": "header",
-    "description": "An id of the caller's for the log, and for the answer: 1 to 128 of `A-Z a-z 0-9 . _ -`. "
-    "Any other is replaced by one of the server's.",
-    "schema": {"type": "string"},
-}
+_HEADERS: list[Object] = [
+    {
+        "name": "X-Request-ID",
+        "in": "header",
+        "description": "An id of the caller's for the log, and for the answer: 1 to 128 of `A-Z a-z 0-9 . _ -`. "
+        "Any other is replaced by one of the server's.",
+        "schema": {"type": "string"},
+    },
+    {
+        "name": "Idempotency-Key",
+        "in": "header",
+        "description": "A new one for each request, such as a UUID, and the same for its retries, which then have no "
+        "effect and get the first answer again. Kept for 24 hours.",
+        "schema": {"type": "string", "pattern": r"^[!-~]{1,255}$"},
+    },
+    {
+        "name": "If-Match",
+        "in": "header",
+        "description": "The ETag of the task as you know it, which is its `updated_at` in double quotes: it is changed "
+        "only if it is still the same. `*` is any task.",
+        "schema": {"type": "string"},
+    },
+    {
+        "name": "If-None-Match",
+        "in": "header",
+        "description": "ETags of answers that you have. A 304 without a body says that one of them is still good.",
+        "schema": {"type": "string"},
+    },
+]
 
 
-_IDEMPOTENCY_KEY = {
-    "name": "Idempotency-Key",
-    "in": "header",
-    "description": "A new one for each request, such as a UUID, and the same for its retries, which then have no "
-    "effect and get the first answer again. Kept for 24 hours.",
-    "schema": {"type": "string", "pattern": r"^[!-~]{1,255}$"},
-}
-
-
-def _operation(name: str, prefix: str, path: str) -> Object:
+def _operation(method: str, name: str, prefix: str, path: str) -> Object:
     known = OPERATIONS[name]
     private, has_id = bool(prefix), "{id}" in path
+    changes_task = has_id and method != "GET"
     errors = {
         *known.errors,
         500,
         *((401, 413, 429, 503) if private else ()),
-        *((400,) if known.query or known.body else ()),
+        *((400,) if known.query or known.body or changes_task else ()),
+        *((412,) if changes_task else ()),
         *((403, 422) if known.body else ()),
         *((404,) if has_id else ()),
     }
     parameters = [ref("parameters", "X-Request-ID"), *_query(known.query)]
     if known.body:
         parameters.append(ref("parameters", "Idempotency-Key"))
+    if changes_task:
+        parameters.append(ref("parameters", "If-Match"))
+    if known.may_be_known:
+        parameters.append(ref("parameters", "If-None-Match"))
     operation: Object = {
         "operationId": name,
         "summary": known.summary,
@@ -102,7 +121,11 @@ def _operation(name: str, prefix: str, path: str) -> Object:
     if known.description:
         operation["description"] = known.description
     if known.body:
-        content = {"schema": ref("schemas", known.body), "example": known.example}
+        schema = ref("schemas", known.body)
+        if known.many:
+            array = {"type": "array", "minItems": 1, "maxItems": MAXIMUM_LIMIT, "items": schema}
+            schema = {"oneOf": [schema, array]}
+        content = {"schema": schema, "example": known.example}
         operation["requestBody"] = {"required": known.body_required, "content": {"application/json": content}}
     if private:
         operation["security"] = [{"bearer": []}]
@@ -117,15 +140,18 @@ class _Schema(GenerateJsonSchema):
 
 
 def _query(model: type[BaseModel] | None) -> list[Object]:
-    properties = model.model_json_schema(schema_generator=_Schema)["properties"] if model else {}
+    if model is None:
+        return []
+    whole = model.model_json_schema(schema_generator=_Schema)
     parameters = []
-    for name, schema in properties.items():
+    for name, schema in whole["properties"].items():
         description = schema.pop("description")
         # A parameter is left out, never null.
-        if schema["default"] is None:
+        if schema.get("default", "") is None:
             del schema["default"]
         schema = schema.get("anyOf", [schema])[0]
-        parameters.append({"name": name, "in": "query", "description": description, "schema": schema})
+        parameter = {"name": name, "in": "query", "description": description, "schema": schema}
+        parameters.append(parameter | ({"required": True} if name in whole.get("required", ()) else {}))
     return parameters
 
 
@@ -134,12 +160,14 @@ def _schemas() -> Object:
         "Task": TypeAdapter(TaskOut).json_schema(mode="serialization", schema_generator=_Schema),
         "TaskCreate": TaskCreate.model_json_schema(schema_generator=_Schema),
         "TaskUpdate": TaskUpdate.model_json_schema(schema_generator=_Schema),
+        "TasksComplete": TasksComplete.model_json_schema(schema_generator=_Schema),
         "TaskComplete": TaskComplete.model_json_schema(schema_generator=_Schema),
+        "Changes": _CHANGES,
         "Error": _ERROR,
     }
     for name, schema in schemas.items():
         schema["title"] = name
-    for body in (schemas["TaskCreate"], schemas["TaskUpdate"], schemas["TaskComplete"]):
+    for body in (schemas["TaskCreate"], schemas["TaskUpdate"], schemas["TaskComplete"], schemas["TasksComplete"]):
         # Client generators treat a property with a default as required.
         for schema in body["properties"].values():
             schema.pop("default", None)
@@ -147,11 +175,22 @@ def _schemas() -> Object:
 
 
 _TEXT = {"type": "string"}
+_CHANGES = {
+    "type": "object",
+    "required": ["tasks", "deleted", "token", "more"],
+    "properties": {
+        "tasks": {"type": "array", "description": "Made or changed.", "items": ref("schemas", "Task")},
+        "deleted": {"type": "array", "description": "Ids.", "items": {"type": "integer"}},
+        "token": {"type": "string", "description": "Up to where this is; the `since` of the next request."},
+        "more": {"type": "boolean", "description": "Whether there is more already."},
+    },
+}
 _ERROR = {
     "type": "object",
     "required": ["detail"],
     "properties": {
         "detail": {"type": "string", "description": "A sentence that a person can act on."},
+        "task": {"description": "How it is now, in a 412.", **ref("schemas", "Task")},
         "errors": {
             "type": "array",
             "description": "What is wrong with each field, in a 400.",

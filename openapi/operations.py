@@ -6,9 +6,19 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from schemas import TaskQuery
+from schemas import ChangesQuery, ClearQuery, StatusQuery, TaskQuery
 
 Object = dict[str, Any]
+
+TASK = {
+    "id": 1,
+    "title": "Buy milk",
+    "description": None,
+    "completed": True,
+    "due_date": None,
+    "created_at": "2026-11-21T06:00:00.123456Z",
+    "updated_at": "2026-11-21T06:00:01.123456Z",
+}
 
 
 def ref(kind: str, name: str) -> Object:
@@ -37,9 +47,11 @@ _WITH_ORIGIN = "Sent when the request's `Origin` is allowed."
 
 HEADERS_OF_ALL = {
     "X-Request-ID": header("The request's id, as in the log of the server.", "0123456789abcdef0123456789abcdef"),
-    "Cache-Control": header("Answers must not be cached.", "no-store"),
+    "Cache-Control": header(
+        "Whether the answer may be kept; what has an `ETag` to a GET may, and is asked for.", "no-store"
+    ),
     "X-Content-Type-Options": header("The media type must not be guessed.", "nosniff"),
-    "Vary": header("Answers differ by `Origin`.", "Origin"),
+    "Vary": header("What answers differ by: `Origin`, and `Authorization` where they may be kept.", "Origin"),
     "Access-Control-Allow-Origin": header(_WITH_ORIGIN, "http://localhost:3000", required=False),
     "Access-Control-Allow-Credentials": header(_WITH_ORIGIN, "true", required=False),
     "Access-Control-Expose-Headers": header(_WITH_ORIGIN, "Allow, Link", required=False),
@@ -63,7 +75,7 @@ HEADERS = (
     HEADERS_OF_ALL
     | RATE_LIMIT
     | {
-        "Location": header("The address of the new task.", "/api/tasks/1"),
+        "Location": header("The address of the new task.", "/api/tasks/1", required=False),
         "Link": header(
             'RFC 8288; `rel="next"` is the address of the next page. Absent from the last one.',
             '</api/tasks?limit=1&cursor=WyJjcmVhdGVkIiwi>; rel="next"',
@@ -71,6 +83,11 @@ HEADERS = (
         ),
         "Idempotency-Replayed": header(
             "The answer is that to an earlier request with this `Idempotency-Key`.", "true", required=False
+        ),
+        "ETag": header(
+            "RFC 9110, section 8.8.3. Of a task: its `updated_at` in double quotes.",
+            '"2026-11-21T06:00:00.123456Z"',
+            required=False,
         ),
         "Retry-After": header("Seconds after which to try again.", 1, minimum=0),
         "WWW-Authenticate": header(
@@ -107,6 +124,16 @@ ERRORS = {
         "The `Idempotency-Key` was used for another request.",
         "This Idempotency-Key was used for another request; make a new one for each request, and keep it for retries.",
     ),
+    410: error(
+        "The token is too old, or of a database that was restored since.",
+        "This token is too old; start over without `since`, and drop the tasks that you have.",
+    ),
+    412: error(
+        "The task has changed since; `task` is how it is now.",
+        "The task has changed since you got it; look at `task`, and send your change again with its ETag.",
+        ["ETag"],
+        task=TASK,
+    ),
     413: error("The body is larger than 64 KiB.", "The body is larger than 64 KiB."),
     429: error(
         "You have made as many requests as the server's limit allows.",
@@ -132,12 +159,16 @@ class Operation:
     query: type[BaseModel] | None = None
     body: str | None = None
     body_required: bool = True
+    # Whether an array of bodies is taken too.
+    many: bool = False
     example: Object | None = None
     errors: tuple[int, ...] = ()
+    # Whether the answer has an ETag, and is left out where If-None-Match names it.
+    may_be_known: bool = False
 
 
 def task(description: str, headers: Iterable[str] = ()) -> Object:
-    return answer(description, {"schema": ref("schemas", "Task")}, headers)
+    return answer(description, {"schema": ref("schemas", "Task")}, ["ETag", *headers])
 
 
 def yes(status: str) -> Object:
@@ -150,24 +181,53 @@ LINKS = {
     name: {"operationId": name, "parameters": {"id": "$response.body#/id"}}
     for name in ("get_task", "update_task", "patch_task", "toggle_task", "delete_task")
 }
+KNOWN = "You have it: `If-None-Match` names its ETag."
 REPLAYED = ["Idempotency-Replayed"]
+COUNT = {
+    "schema": {"type": "object", "required": ["count"], "properties": {"count": {"type": "integer", "minimum": 0}}},
+    "example": {"count": 3},
+}
 TASK_LIST = {"schema": {"type": "array", "items": ref("schemas", "Task")}}
+
+CREATED = answer(
+    "The new task, or the new tasks.",
+    {"schema": {"oneOf": [ref("schemas", "Task"), TASK_LIST["schema"]]}},
+    ["ETag", "Location", *REPLAYED],
+) | {"links": LINKS}
 
 # By the name of the route, which is that of its endpoint.
 OPERATIONS = {
     "list_tasks": Operation(
         "List your tasks",
-        {200: answer("The tasks.", TASK_LIST, ["Link"])},
-        "The whole list, or one page of it when `limit` is given.",
+        {200: answer("The tasks.", TASK_LIST, ["ETag", "Link"]), 304: answer(KNOWN, None, ["ETag", "Link"])},
+        "The whole list, or one page of it when `limit` is given. A list over 128 KiB is streamed, and has no ETag.",
         query=TaskQuery,
+        may_be_known=True,
     ),
     "create_task": Operation(
-        "Add a task",
-        {201: task("The new task.", ["Location", *REPLAYED]) | {"links": LINKS}},
+        "Add a task, or up to 500 of them",
+        {201: CREATED},
+        "An array is answered with an array in the same order, without `Location` and `ETag`: all are made, or none.",
         body="TaskCreate",
+        many=True,
         example={"title": "Buy milk", "description": "Two litres", "due_date": "2026-12-24"},
     ),
-    "get_task": Operation("Get a task", {200: task("The task.")}),
+    "complete_tasks": Operation(
+        "Complete all tasks, or take that back",
+        {200: answer("How many were changed.", COUNT, REPLAYED)},
+        "Of all tasks, or of those that have the status.",
+        query=StatusQuery,
+        body="TasksComplete",
+        example={"completed": True},
+    ),
+    "delete_tasks": Operation(
+        "Delete all completed tasks, or all pending ones",
+        {200: answer("How many there were.", COUNT)},
+        query=ClearQuery,
+    ),
+    "get_task": Operation(
+        "Get a task", {200: task("The task."), 304: answer(KNOWN, None, ["ETag"])}, may_be_known=True
+    ),
     "update_task": Operation(
         "Change a task",
         {200: task("The task as it is now.", REPLAYED)},
@@ -191,6 +251,14 @@ OPERATIONS = {
         body="TaskComplete",
         body_required=False,
         example={"completed": True},
+    ),
+    "list_changes": Operation(
+        "What changed since",
+        {200: answer("The changes, in their order.", {"schema": ref("schemas", "Changes")})},
+        "Everything without `since`. Ask again with the `token` of the answer: at once where it says `more`, later for "
+        "what changes next. A task may come again; ids are `deleted` for 30 days.",
+        query=ChangesQuery,
+        errors=(410,),
     ),
     "health": Operation("Does the process answer?", {200: yes("ok")}),
     "ready": Operation("Does the database answer too?", {200: yes("ready")}, errors=(503,)),

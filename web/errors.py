@@ -12,7 +12,8 @@ from starlette.responses import JSONResponse
 from auth import Refused
 from database.errors import Conflict, DatabaseUnavailable, InvalidData
 from keys import KeyServerUnavailable, NoKeysYet
-from store import KeyReused
+from queries.changes import TokenTooOld
+from queries.retries import KeyReused
 
 logger = logging.getLogger("todo.errors")
 
@@ -39,6 +40,8 @@ MESSAGES = {
     "literal_error": "must be {expected}",
     "greater_than_equal": "must be at least {ge}",
     "less_than_equal": "must be at most {le}",
+    "too_short": "must not be empty",
+    "too_long": "must have at most {max_length} tasks",
     "value_error": "{error}",
     "int_parsing_size": "is too large",
     "model_type": "must be a JSON object",
@@ -50,12 +53,9 @@ def error_response(
     detail: str,
     *,
     headers: dict[str, str] | None = None,
-    errors: list[dict[str, str]] | None = None,
+    **members: Any,
 ) -> JSONResponse:
-    body: dict[str, Any] = {"detail": detail}
-    if errors is not None:
-        body["errors"] = errors
-    return JSONResponse(body, status, headers)
+    return JSONResponse({"detail": detail, **members}, status, headers)
 
 
 def unauthenticated(connection: HTTPConnection, error: Any) -> JSONResponse:
@@ -94,11 +94,17 @@ def no_such_task() -> HTTPException:
     return HTTPException(404, "There is no such task.")
 
 
+def _field(place: tuple[int | str, ...]) -> str:
+    """Of an array, such as `[2].title`."""
+    first, *more = place or ("body",)
+    return f"[{first}]" + "".join(f".{name}" for name in more[:1]) if isinstance(first, int) else first
+
+
 async def invalid_input(_: Request, error: ValidationError) -> JSONResponse:
     """400 with a message for each field. Only what callers send is validated, so it is never a defect of the app."""
     errors = [
         {
-            "field": str(item["loc"][0]) if item["loc"] else "body",
+            "field": _field(item["loc"]),
             "message": MESSAGES.get(item["type"], item["msg"]).format(**item.get("ctx", {})),
         }
         for item in error.errors(include_url=False, include_input=False)
@@ -123,6 +129,10 @@ async def key_reused(_: Request, __: KeyReused) -> JSONResponse:
     return error_response(422, detail)
 
 
+async def token_too_old(_: Request, __: TokenTooOld) -> JSONResponse:
+    return error_response(410, "This token is too old; start over without `since`, and drop the tasks that you have.")
+
+
 async def unavailable(request: Request, error: DatabaseUnavailable | KeyServerUnavailable) -> JSONResponse:
     logger.warning("503 for request_id=%s: %s", request.scope["request_id"], error)
     what = "key server" if isinstance(error, KeyServerUnavailable) else "database"
@@ -138,6 +148,7 @@ HANDLERS: dict[Any, Any] = {
     ValidationError: invalid_input,
     Refused: refused,
     KeyReused: key_reused,
+    TokenTooOld: token_too_old,
     Conflict: not_storable,
     InvalidData: not_storable,
     DatabaseUnavailable: unavailable,

@@ -9,7 +9,7 @@ import re
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
-from store import Once
+from queries.retries import Once
 
 __all__ = ["REPLAYED", "Once", "idempotency_key"]
 

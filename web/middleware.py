@@ -31,12 +31,14 @@ REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 # What asks for these does so every few seconds; logged at DEBUG.
 PROBES = ("/health", "/ready")
 
+NOT_STORED = ((b"cache-control", b"no-store"),)
+
 NO_ROUTES: Mapping[Any, str] = {}
 
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 RATE_LIMIT = ("RateLimit", "RateLimit-Policy")
 EXPOSED = (
-    *("Allow", "Idempotency-Replayed", "Link", "Location", *RATE_LIMIT, "Retry-After"),
+    *("Allow", "ETag", "Idempotency-Replayed", "Link", "Location", *RATE_LIMIT, "Retry-After"),
     *("WWW-Authenticate", "X-Request-ID"),
 )
 VARY = {"Vary": "Origin"}
@@ -81,7 +83,7 @@ class RequestLog:
                     *message["headers"],
                     *scope.get("rate_limit", ()),
                     (b"x-request-id", request_id),
-                    (b"cache-control", b"no-store"),
+                    *(() if b"cache-control" in dict(message["headers"]) else NOT_STORED),
                     (b"x-content-type-options", b"nosniff"),
                 ]
             await send(message)

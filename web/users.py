@@ -4,9 +4,9 @@ import logging
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-import accounts
 from auth import Refused, User
 from database import Caller, Conflict, Database, InvalidData
+from queries import accounts
 
 logger = logging.getLogger("todo.users")
 

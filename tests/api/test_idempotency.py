@@ -9,8 +9,8 @@ import httpx2
 import pytest
 from starlette.testclient import TestClient
 
-import store
 from app import create_app
+from queries import retries
 from settings import Settings
 from tests.conftest import Rows
 from tests.support.tokens import bearer, token_of
@@ -227,7 +227,7 @@ def test_many_at_once_have_their_effect_once(settings: Settings, rows: Rows) -> 
 
 def test_a_key_is_kept_for_a_day(ada: TestClient, rows: Rows, monkeypatch: pytest.MonkeyPatch) -> None:
     ada.post("/api/tasks", json={"title": "Milk"}, headers=KEY)
-    monkeypatch.setattr(store, "KEPT", timedelta(hours=-1))
+    monkeypatch.setattr(retries, "KEPT", timedelta(hours=-1))
     answer = ada.post("/api/tasks", json={"title": "Milk"}, headers=KEY)
 
     assert "idempotency-replayed" not in answer.headers
@@ -239,7 +239,7 @@ def test_the_newest_keys_of_a_person_are_kept(
     ada: TestClient, bob: TestClient, rows: Rows, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bob.post("/api/tasks", json={"title": "Milk"}, headers=KEY)
-    monkeypatch.setattr(store, "KEPT_KEYS", 3)
+    monkeypatch.setattr(retries, "KEPT_KEYS", 3)
     for number in range(6):
         ada.post("/api/tasks", json={"title": "Milk"}, headers={"Idempotency-Key": f"key-{number}"})
 

@@ -6,7 +6,7 @@ import pytest
 from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
-from accounts import USER_ATTEMPTS
+from queries.accounts import USER_ATTEMPTS
 from tests.conftest import Rows
 from tests.support.asgi import call_at_once
 from tests.support.tokens import bearer, token_of

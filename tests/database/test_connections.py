@@ -11,10 +11,10 @@ import psycopg2
 import pytest
 from sqlalchemy import text
 
-import accounts
 import store
 from database import Database, DatabaseError, DatabaseUnavailable, InvalidData
 from database.connection import Connection
+from queries import accounts
 from tests.conftest import RowsOf, database_name
 from tests.database.conftest import Connect, Run, ask, write
 from tests.support.proxy import Proxy

@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 
-import accounts
 from database import Database, DatabaseError, DatabaseUnavailable, Engine
+from queries import accounts
 from settings import Settings
 from tests.conftest import Rows, database_name
 from tests.database.conftest import BACKEND, FOREVER, Connect, Run, ask, query, recover, write

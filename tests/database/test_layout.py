@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-import accounts
 import store
 from database import NotPrepared
 from paging import Sort
+from queries import accounts
 from tests.conftest import Rows, RowsOf
 from tests.database.conftest import Connect, Run
 from tests.database.foreign import Changes, tables

@@ -2,29 +2,43 @@
 
 import logging
 import re
+from collections.abc import Iterator
 
 SQL = logging.getLogger("todo.sql")
 
-# Statements that touch rows of tasks; what creates the table or asks for its existence does not.
-TOUCHES_TASKS = re.compile(r"\b(from|join|update|into)\s+tasks\b", re.I)
+# Tables of which every row is one person's.
+OWNED = "tasks|deleted_tasks|change_clocks|idempotency_keys"
+INSERTED = re.compile(rf"\binto ({OWNED}) \(([^)]*)\)")
+TOUCHED = re.compile(rf"\b(?:from|join|update) ({OWNED})\b")
+TOUCHES = re.compile(rf"\b(from|join|update|into)\s+({OWNED})\b", re.I)
 PARAMETER = re.compile(r"%\(\w+\)s|:\w+")
-OWNER = re.compile(r"tasks\.user_id = \?( and |$)")
+INNERMOST = re.compile(r"\(([^()]*)\)")
 
 
 def constrains_owner(statement: str) -> bool:
-    """Whether the statement reads and changes only the tasks of one user, or creates one of a user."""
+    """Whether the statement reads and changes only the rows of one user, or inserts some with their user."""
     text = PARAMETER.sub("?", " ".join(statement.lower().split()))
-    if text.startswith("insert into tasks ("):
-        return "user_id" in text.partition("(")[2].partition(")")[0]
-    condition = re.split(r" (?:order by|limit|returning) ", text.partition(" where ")[2])[0]
-    innermost = re.compile(r"\([^()]*\)")
-    while innermost.search(condition):
-        condition = innermost.sub("…", condition)
-    return bool(OWNER.match(condition)) and " or " not in condition
+    inserted = INSERTED.findall(text)
+    return all("user_id" in columns for _, columns in inserted) and all(map(_is_constrained, _queries(text)))
+
+
+def _queries(text: str) -> Iterator[str]:
+    """The statement and those nested in it, each without what is in parentheses."""
+    while found := INNERMOST.search(text):
+        if found[1].startswith("select "):
+            yield from found[1].split(" union all ")
+        text = f"{text[: found.start()]}…{text[found.end() :]}"
+    yield from text.split(" union all ")
+
+
+def _is_constrained(query: str) -> bool:
+    condition = re.split(r" (?:on conflict|order by|limit|returning)\b", query.partition(" where ")[2])[0]
+    named = condition.split(" and ")
+    return " or " not in condition and all(f"{table}.user_id = ?" in named for table in TOUCHED.findall(query))
 
 
 class StatementLog:
-    """The statements on tasks that any database of this process was sent, which are logged."""
+    """The statements on what is one person's that any database of this process was sent, which are logged."""
 
     def __init__(self) -> None:
         self.statements: set[str] = set()
@@ -38,4 +52,4 @@ class StatementLog:
 
     def _note(self, message: str) -> None:
         """A statement, or a batch of them."""
-        self.statements.update(statement for statement in message.split("; ") if TOUCHES_TASKS.search(statement))
+        self.statements.update(statement for statement in message.split("; ") if TOUCHES.search(statement))

@@ -89,8 +89,8 @@ def test_unknown_paths_and_methods_below_api_are_401_without_a_token(client: Tes
     [
         pytest.param("/health", "GET, HEAD", "POST PUT PATCH DELETE OPTIONS BREW", id="health"),
         pytest.param("/ready", "GET, HEAD", "POST PUT PATCH DELETE OPTIONS BREW", id="ready"),
-        pytest.param("/api/tasks", "GET, HEAD, POST", "PUT PATCH DELETE OPTIONS BREW", id="list"),
-        pytest.param("/api/tasks/", "GET, HEAD, POST", "PUT PATCH DELETE OPTIONS BREW", id="list-slash"),
+        pytest.param("/api/tasks", "DELETE, GET, HEAD, PATCH, POST", "PUT OPTIONS BREW", id="list"),
+        pytest.param("/api/tasks/", "DELETE, GET, HEAD, PATCH, POST", "PUT OPTIONS BREW", id="list-slash"),
         pytest.param("/api/tasks/1", "DELETE, GET, HEAD, PATCH, PUT", "POST OPTIONS BREW", id="task"),
         pytest.param("/api/tasks/1/complete", "PATCH", "GET HEAD POST PUT DELETE OPTIONS BREW", id="toggle"),
     ],
@@ -138,7 +138,7 @@ def test_head_is_get_without_the_body(ada: TestClient, path: str) -> None:
     assert {**head.headers, "x-request-id": ""} == {**get.headers, "x-request-id": ""}
 
 
-@pytest.mark.parametrize("path", ["/health", "/api/tasks", "/api/nothing", "/nothing"])
+@pytest.mark.parametrize("path", ["/health", "/api/changes", "/api/nothing", "/nothing"])
 def test_no_answer_may_be_kept_or_taken_for_another_type(ada: TestClient, path: str) -> None:
     response = ada.get(path)
 
@@ -172,7 +172,7 @@ def test_a_list_that_breaks_off_cannot_pass_for_a_whole_one(
     """The server is left to cut the connection, since 200 is out already."""
     for _ in range(3):
         ada.post("/api/tasks", json={"title": "Write"})
-    monkeypatch.setattr("app.CHUNK", 1)
+    monkeypatch.setattr("endpoints.tasks.CHUNK", 1)
     calls: Iterator[Any] = iter([store.list_tasks, fail])
     monkeypatch.setattr("store.list_tasks", lambda *arguments: next(calls)(*arguments))
     exchange = Exchange("GET", "/api/tasks", bearer(token_of("ada")))
@@ -189,7 +189,7 @@ def test_a_list_that_the_database_leaves_half_way_is_cut_off_without_a_traceback
     """The server cuts the connection when the app returns and the answer is not complete."""
     for _ in range(3):
         ada.post("/api/tasks", json={"title": "Write"})
-    monkeypatch.setattr("app.CHUNK", 1)
+    monkeypatch.setattr("endpoints.tasks.CHUNK", 1)
 
     async def away(*_: Any) -> None:
         raise DatabaseUnavailable("it is away")

@@ -1,6 +1,6 @@
 """What the endpoints have in common: what they take from a request, and how they answer."""
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, TypeVar
 
 from pydantic_core import from_json
@@ -8,12 +8,13 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
-from database import Caller
-from schemas import TaskComplete, TaskCreate, TaskUpdate, task_json
+from database import Caller, Conflict
+from schemas import TaskComplete, TaskCreate, TasksComplete, TaskUpdate, task_json
+from web.conditions import etag_of
 from web.errors import no_such_task, not_json
 from web.idempotency import REPLAYED, Once
 
-Body = TypeVar("Body", TaskComplete, TaskCreate, TaskUpdate)
+Body = TypeVar("Body", TaskComplete, TaskCreate, TasksComplete, TaskUpdate)
 
 NO_HEADERS: Mapping[str, str] = {}
 
@@ -26,15 +27,31 @@ def caller(request: Request) -> Caller:
 
 async def parse(request: Request, schema: type[Body]) -> Body:
     """The body as that schema: 400 when it is not, 403 when it names another owner."""
+    return of_caller(request, schema.model_validate(await json_of(request)))
+
+
+async def json_of(request: Request) -> Any:
+    """The body; 400 when it is not JSON."""
     sent = await request.body()
     try:
-        data = from_json(sent, allow_inf_nan=False)
+        return from_json(sent, allow_inf_nan=False)
     except ValueError as error:
         raise not_json(request, sent, error) from None
-    body = schema.model_validate(data)
+
+
+def of_caller(request: Request, body: Body) -> Body:
     if body.user_id not in (None, request.user.id):
         raise HTTPException(403, "The body names another owner (user_id); a task is always its creator's.")
     return body
+
+
+async def with_user(request: Request, change: Callable[[], Awaitable[Any]]) -> Any:
+    """What the change gives; made once more when the user's row was deleted under this process."""
+    try:
+        return await change()
+    except Conflict:
+        await request.app.state.user_rows.restore(caller(request), request.user)
+        return await change()
 
 
 def task_id(request: Request) -> int:
@@ -47,8 +64,11 @@ def task_response(
 ) -> Response:
     if row is None:
         raise no_such_task()
-    replayed = REPLAYED if key and key.replayed else NO_HEADERS
-    return json_response(task_json(row), status, {**headers, **replayed})
+    return json_response(task_json(row), status, {**headers, **replayed(key), "ETag": etag_of(row)})
+
+
+def replayed(key: Once | None) -> Mapping[str, str]:
+    return REPLAYED if key and key.replayed else NO_HEADERS
 
 
 def json_response(body: bytes, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
