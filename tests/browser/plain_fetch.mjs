@@ -65,8 +65,11 @@ await story(async ({ open, step }) => {
   assert.equal(first, null);
   assert.deepEqual(await json(page, "POST", "/api/tasks", again), [201, oats, "true"]);
 
-  const [toggled, completed] = await json(page, "PATCH", `${location}/complete`);
-  assert.deepEqual([toggled, completed.completed], [200, true]);
+  const [toggled, completed, tag] = await json(page, "PATCH", `${location}/complete`, { header: "ETag" });
+  assert.deepEqual([toggled, completed.completed, tag], [200, true, `"${completed.updated_at}"`]);
+  const stale = { body, headers: { "If-Match": `"${task.updated_at}"` }, header: "ETag" };
+  const [refused, conflict, current] = await json(page, "PUT", location, stale);
+  assert.deepEqual([refused, conflict.task, current], [412, completed, tag]);
   const [changed, renamed] = await json(page, "PUT", location, { body: JSON.stringify({ ...completed, title: "Oats" }) });
   assert.deepEqual([changed, renamed.title], [200, "Oats"]);
 

@@ -55,6 +55,7 @@ GET /api/tasks 200
 POST /api/tasks 201
 POST /api/tasks 201
 PATCH /api/tasks/1/complete 200
+PUT /api/tasks/1 412
 PUT /api/tasks/1 200
 GET /api/tasks 200
 DELETE /api/tasks/2 204
