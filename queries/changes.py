@@ -65,7 +65,7 @@ def deletion(which: tuple[ColumnElement[bool], ...]) -> tuple[Executable, ...]:
     forgotten = select(func.max(_gone.deleted_at)).where(*_EXPIRED).scalar_subquery()
     return (
         tick(),
-        update(CHANGE_CLOCKS).where(_OWN, select(_gone.id).where(*_EXPIRED).exists()).values(forgotten=forgotten),
+        update(CHANGE_CLOCKS).where(_OWN, _clock.forgotten < forgotten).values(forgotten=forgotten),
         delete(DELETED_TASKS).where(*_EXPIRED),
         keep,
         delete(TASKS).where(*which),

@@ -1,8 +1,9 @@
 // What the example app makes of answers that come late, when more has been done meanwhile, here or in another tab.
 import assert from "node:assert/strict";
 import {
-  alerted, button, call, checkbox, comeBack, eventually, hasFocus, newTask, said, sees, sort, waits,
+  alerted, button, call, checkbox, comeBack, hasFocus, newTask, said, sees, sort, waits,
 } from "./person.mjs";
+import { eventually } from "./story.mjs";
 
 const { API, APP } = process.env;
 const CORS = { "Access-Control-Allow-Origin": APP, "Access-Control-Expose-Headers": "Retry-After" };

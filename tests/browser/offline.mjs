@@ -2,14 +2,15 @@
 import assert from "node:assert/strict";
 import { join } from "node:path";
 import { chromium } from "playwright-core";
+import { ARGUMENTS } from "./browsers.mjs";
 import { createNetwork } from "./network.mjs";
 import {
-  add, button, call, checkbox, comeBack, edit, eventually, heading, inspect, newTask, remove, said, sees, signIn, signOut, signUp, task,
+  add, button, call, checkbox, comeBack, edit, heading, inspect, newTask, remove, said, sees, signIn, signOut, signUp, task,
   waits,
 } from "./person.mjs";
-import { ARGUMENTS, control, story } from "./story.mjs";
+import { control, eventually, story } from "./story.mjs";
 
-const { APP, CHROMIUM, HOME, PORT, UPSTREAM } = process.env;
+const { APP, PROGRAM, HOME, PORT, UPSTREAM } = process.env;
 
 const network = await createNetwork(UPSTREAM, Number(PORT), APP);
 
@@ -17,7 +18,7 @@ const opened = [];
 
 /** What is on this computer: closing it ends the browser, opening it again finds what was kept. */
 async function openBrowser(folder = "profile") {
-  const options = { executablePath: CHROMIUM, args: ARGUMENTS, userAgent: folder };
+  const options = { executablePath: PROGRAM, args: ARGUMENTS, userAgent: folder };
   const context = await chromium.launchPersistentContext(join(HOME, folder), options);
   const page = context.pages()[0] ?? (await context.newPage());
   opened.push(page);

@@ -4,11 +4,12 @@ import assert from "node:assert/strict";
 import { readFile } from "node:fs/promises";
 import { setTimeout as delay } from "node:timers/promises";
 import { chromium } from "playwright-core";
+import { ARGUMENTS } from "./browsers.mjs";
 import { createNetwork } from "./network.mjs";
-import { button, checkbox, eventually, heading, newTask } from "./person.mjs";
-import { ARGUMENTS, control } from "./story.mjs";
+import { button, checkbox, newTask } from "./person.mjs";
+import { control, eventually } from "./story.mjs";
 
-const { CHROMIUM, SEED, SCRIPTS } = process.env;
+const { PROGRAM, SEED, SCRIPTS } = process.env;
 const WORLDS = JSON.parse(process.env.WORLDS);
 const PASSWORD = "correct horse battery staple";
 const STEPS = 9;
@@ -229,7 +230,7 @@ function check(devices, rows) {
 const seed = Number(SEED);
 const wanted = SCRIPTS.endsWith(",") ? [Number(SCRIPTS.slice(0, -1))] : Array.from({ length: Number(SCRIPTS) }, (_, index) => index + 1);
 console.log(`SEED=${seed}, ${wanted.length} scripts in ${WORLDS.length} worlds`);
-const browser = await chromium.launch({ executablePath: CHROMIUM, args: ARGUMENTS });
+const browser = await chromium.launch({ executablePath: PROGRAM, args: ARGUMENTS });
 const failures = [];
 await Promise.all(
   WORLDS.map(async (world) => {

@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import Self
 
 from tests.browser.example import Api, frontend
-from tests.browser.stories import chromium, play
+from tests.browser.stories import find, play
 from tests.support.proxy import free_port
 
 ROWS = """
@@ -66,7 +66,7 @@ class World:
 
 def test_offline(tmp_path: Path) -> None:
     """What is done without a network is kept, sent once and in order, asked about, and cleared at sign-out."""
-    chromium()
+    find("chromium")  # before the long build
     with World(tmp_path / "world") as world:
         addresses = {"UPSTREAM": world.api.address, "API": world.network, "APP": world.app, "PORT": str(world.port)}
         play("offline.mjs", tmp_path, world.actions("it"), **addresses, STEP_TIMEOUT_MS="60000")
@@ -74,7 +74,7 @@ def test_offline(tmp_path: Path) -> None:
 
 def test_random_scripts_of_two_devices(tmp_path: Path) -> None:
     """Both devices and the database end equal, with every change there once. OFFLINE_SEED repeats a run."""
-    chromium()
+    find("chromium")  # before the long build
     seed = os.environ.get("OFFLINE_SEED", str(secrets.randbelow(1_000_000)))
     with ExitStack() as stack:
         worlds = {str(number): stack.enter_context(World(tmp_path / str(number))) for number in range(3)}

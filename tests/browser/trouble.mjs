@@ -1,11 +1,11 @@
 // What the example app makes of refused tokens, of a backend that is away, and of slow and refused changes.
 import assert from "node:assert/strict";
 import {
-  add, alerted, alerts, button, call, checkbox, comeBack, eventually, heading, inspect, later, remove, said, sees, signIn,
+  add, alerted, alerts, button, call, checkbox, comeBack, heading, inspect, later, remove, said, sees, signIn,
   signOut, signUp, waits,
 } from "./person.mjs";
 import { hold } from "./late.mjs";
-import { control } from "./story.mjs";
+import { control, eventually } from "./story.mjs";
 
 const { APP } = process.env;
 const TOKEN = "/api/auth/token";

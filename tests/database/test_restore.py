@@ -1,5 +1,6 @@
 """A database that is restored elsewhere, and the clients that follow what changed since: none misses anything."""
 
+import re
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
@@ -13,18 +14,15 @@ from app import create_app
 from settings import Settings
 from tests.conftest import RowsOf, database_name
 from tests.database.following import Follower
+from tests.support.backend import ROOT
 from tests.support.servers import Postgres
 from tests.support.tasks import create
 from tests.support.tokens import SECRET, bearer, token_of
 
 GONE = {"detail": "This token is too old; start over without `since`, and drop the tasks that you have."}
-# What whoever restores a database runs on it.
-FORGET = {
-    "sqlite": "UPDATE change_clocks SET latest = {now}, forgotten = {now}".format(
-        now="strftime('%Y-%m-%d %H:%M:%f000', 'now')"
-    ),
-    "postgresql": "UPDATE change_clocks SET latest = now(), forgotten = now()",
-}
+# What whoever restores a database runs on it: the statements of the page, that of PostgreSQL first.
+PAGE = (ROOT / "docs/deployment.md").read_text()
+FORGET = dict(zip(("postgresql", "sqlite"), re.findall(r"`(UPDATE change_clocks [^`]+)`", PAGE), strict=True))
 
 Restore = Callable[[], str]
 
