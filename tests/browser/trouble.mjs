@@ -78,9 +78,11 @@ const forging = (count) => async (route) => {
 
 export async function renewsItsToken(page, step, titles) {
   step("a token near its end is renewed");
+  let heard = listen(page);
   await page.goto(APP);
   await sees(page, titles);
-  let heard = listen(page);
+  await eventually(() => heard(CHANGES).at(-1), `200 ${CHANGES}`);
+  heard = listen(page);
   await comeBack(page);
   await eventually(() => heard(CHANGES).at(-1), `200 ${CHANGES}`);
   assert.deepEqual(heard(TOKEN), []);

@@ -54,7 +54,7 @@ export function TaskList() {
     // Unless the next task is being typed already.
     if (JSON.stringify(valuesOf(form)) !== JSON.stringify(values)) return;
     form.reset();
-    if (mayMoveFocus(form)) form.querySelector("input")?.focus();
+    if (mayMoveFocus(form.querySelector(".primary"))) form.querySelector("input")?.focus();
   }
 
   function showMore() {
