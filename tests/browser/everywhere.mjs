@@ -40,8 +40,8 @@ async function fill(page, name, text, within) {
 }
 
 const text = (page) => page.evaluate(() => document.body.innerText);
-// Nothing while one page gives way to the next.
 const reads = (page, words) => eventually(async () => (await text(page)).includes(words), true);
+// Nothing is found while one page gives way to the next.
 const heading = (page, words) => eventually(() => page.evaluate(() => document.querySelector("h1")?.innerText).catch(() => {}), words);
 /** The titles, from top to bottom, of all tasks or of those with a control like this. */
 const sees = (page, titles, control = "*") => eventually(() => page.evaluate(titlesOf, control), titles);

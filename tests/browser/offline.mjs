@@ -273,6 +273,7 @@ async function forgets(ours, step) {
   step("nothing of it is shown without a network, nor to the next person");
   await control("stop-app-it");
   await page.goto(APP).catch(() => {});
+  await page.getByText("ERR_FAILED").waitFor();
   assert.ok(!(await page.content()).includes("Last"));
   await control("start-app-it");
   network.cuts.clear();
