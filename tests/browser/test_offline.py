@@ -77,7 +77,7 @@ def test_random_scripts_of_two_devices(tmp_path: Path) -> None:
     find("chromium")  # before the long build
     seed = os.environ.get("OFFLINE_SEED", str(secrets.randbelow(1_000_000)))
     with ExitStack() as stack:
-        worlds = {str(number): stack.enter_context(World(tmp_path / str(number))) for number in range(3)}
+        worlds = {str(number): stack.enter_context(World(tmp_path / str(number))) for number in range(4)}
         actions = {name: action for number, world in worlds.items() for name, action in world.actions(number).items()}
         described = [
             {"name": name, "app": world.app, "api": world.api.address, "port": world.port, "rows": str(world.rows)}
