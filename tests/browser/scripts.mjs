@@ -1,5 +1,5 @@
 // Random scripts of two devices of one person over real cuts, from a seed: afterwards both devices and the database are
-// equal, and every change is there once. SEED repeats a run, SCRIPTS says how many or, as "7,", which ones.
+// equal, and every change is there once. SEED repeats a run, and SCRIPTS says which ones, as "1-50".
 import assert from "node:assert/strict";
 import { readFile } from "node:fs/promises";
 import { setTimeout as delay } from "node:timers/promises";
@@ -158,9 +158,8 @@ async function act(browser, world, seed, number) {
     check(devices, await rowsOf(world, email));
   } catch (error) {
     const seen = await Promise.all(devices.map((device) => device.page?.locator("main").innerText().catch(String)));
-    throw new Error(`Script ${number}, seed ${seed} (SEED=${SEED} SCRIPTS=${number},)\n${log.join("\n")}\n${seen.join("\n---\n")}\n${error.stack}`);
+    throw new Error(`Script ${number}, seed ${seed} (OFFLINE_SEED=${SEED} OFFLINE_SCRIPTS=${number}-${number})\n${log.join("\n")}\n${seen.join("\n---\n")}\n${error.stack}`);
   } finally {
-    if (process.env.VERBOSE) console.log(`script ${number}`, log.join("\n"));
     await mend?.();
     await Promise.all(contexts.map((context) => context.close()));
   }
@@ -228,7 +227,8 @@ function check(devices, rows) {
 }
 
 const seed = Number(SEED);
-const wanted = SCRIPTS.endsWith(",") ? [Number(SCRIPTS.slice(0, -1))] : Array.from({ length: Number(SCRIPTS) }, (_, index) => index + 1);
+const [first, last] = SCRIPTS.split("-").map(Number);
+const wanted = Array.from({ length: last - first + 1 }, (_, index) => first + index);
 console.log(`SEED=${seed}, ${wanted.length} scripts in ${WORLDS.length} worlds`);
 const browser = await chromium.launch({ executablePath: PROGRAM, args: ARGUMENTS });
 const failures = [];

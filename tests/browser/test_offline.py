@@ -73,7 +73,7 @@ def test_offline(tmp_path: Path) -> None:
 
 
 def test_random_scripts_of_two_devices(tmp_path: Path) -> None:
-    """Both devices and the database end equal, with every change there once. OFFLINE_SEED repeats a run."""
+    """Both devices and the database end equal, with every change there once. OFFLINE_SEED and OFFLINE_SCRIPTS repeat a run."""
     find("chromium")  # before the long build
     seed = os.environ.get("OFFLINE_SEED", str(secrets.randbelow(1_000_000)))
     with ExitStack() as stack:
@@ -83,5 +83,5 @@ def test_random_scripts_of_two_devices(tmp_path: Path) -> None:
             {"name": name, "app": world.app, "api": world.api.address, "port": world.port, "rows": str(world.rows)}
             for name, world in worlds.items()
         ]
-        scripts = os.environ.get("OFFLINE_SCRIPTS", "50")
-        play("scripts.mjs", tmp_path, actions, WORLDS=json.dumps(described), SEED=seed, SCRIPTS=scripts)
+        scripts = os.environ.get("OFFLINE_SCRIPTS", "1-50")
+        play("scripts.mjs", tmp_path, actions, seconds=1800, WORLDS=json.dumps(described), SEED=seed, SCRIPTS=scripts)
