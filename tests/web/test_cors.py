@@ -18,7 +18,7 @@ pytestmark = pytest.mark.database("any")
 OTHERS = ["https://app.example.com", "http://localhost:5173"]
 GRANTED = {
     "access-control-allow-credentials": "true",
-    "access-control-expose-headers": "Allow, Idempotency-Replayed, Link, Location, RateLimit, RateLimit-Policy, "
+    "access-control-expose-headers": "Allow, ETag, Idempotency-Replayed, Link, Location, RateLimit, RateLimit-Policy, "
     "Retry-After, WWW-Authenticate, X-Request-ID",
 }
 
