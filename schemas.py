@@ -18,7 +18,6 @@ from pydantic import (
     WithJsonSchema,
     field_validator,
 )
-from pydantic.json_schema import SkipJsonSchema
 from pydantic_core import to_json
 from typing_extensions import TypedDict
 
@@ -155,20 +154,12 @@ class TasksComplete(_TaskBody):
 TASKS_CREATE = TypeAdapter(Annotated[list[TaskCreate], Field(min_length=1, max_length=MAXIMUM_LIMIT)])
 
 
-def _no_page(_: Any) -> Any:
-    """Whoever names a page means it alone."""
-    raise ValueError("is for a list; a change is made of all tasks that have the status")
-
-
-_NoPage = Annotated[Any, BeforeValidator(_no_page)]
-
-
 class StatusQuery(BaseModel):
-    """The query string of a change of many tasks."""
+    """The query string of a change of many tasks. It takes nothing else, so that a slip in a name changes nothing."""
+
+    model_config = ConfigDict(extra="forbid")
 
     status: Annotated[Status, Field(description="Which tasks.")] = "all"
-    limit: SkipJsonSchema[_NoPage] = None
-    cursor: SkipJsonSchema[_NoPage] = None
 
 
 class ClearQuery(StatusQuery):

@@ -42,6 +42,8 @@ class Statement:
         self.names = set(names.values())
         self.constants = {name: each.effective_value for each, name in names.items() if not each.required}
         self._to_driver = dict(_to_driver(names, dialect))
+        # The names of the values that are converted.
+        self.converted = self._to_driver.keys()
         # What makes rows of what was fetched; the second where timestamps are in UTC already.
         self._makers: tuple[Callable[[Sequence[Any]], list[Any]], Callable[[Sequence[Any]], list[Any]]] | None = None
 
@@ -71,7 +73,7 @@ class Batch:
     Each sees what those before it did and, on PostgreSQL, what others have committed by then. The rows are those of the
     last one.
 
-    Raises `TypeError` for what `Statement` does, and for constants of two statements that have one name.
+    Raises `TypeError` for what `Statement` does, and where constants, or parameters of two types, have one name.
     """
 
     reads = in_turn = False
@@ -83,6 +85,11 @@ class Batch:
             raise TypeError(
                 f"Two statements of a batch have a constant {twice[0]}; make it a bindparam of its own name"
             )
+        for name in {name for each in self.statements for name in each.names}:
+            if len({name in each.converted for each in self.statements if name in each.names}) > 1:
+                raise TypeError(
+                    f"Two statements of a batch have a parameter {name} of two types; give one another name"
+                )
         # PostgreSQL makes a transaction of statements that arrive together.
         # https://www.postgresql.org/docs/current/protocol-flow.html#PROTOCOL-FLOW-MULTI-STATEMENT
         self.sql = "; ".join(each.sql for each in self.statements)

@@ -126,7 +126,7 @@ ERRORS = {
     ),
     410: error(
         "The token is too old, or of a database that was restored since.",
-        "This token is too old; start over without `since`, and drop the tasks that you have.",
+        "This `since` is too old; start over without it, and drop the tasks that you have.",
     ),
     412: error(
         "The task has changed since; `task` is how it is now.",

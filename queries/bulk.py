@@ -11,6 +11,7 @@ from sqlalchemy.sql.functions import FunctionElement
 from sqlmodel import Column, Text, bindparam, func, insert, literal_column, select, update
 
 from database import Caller
+from paging import Status
 from queries.changes import DELETED_KEPT, LATEST, deletion, tick
 from queries.retries import ABOUT_ANSWER, THIS_KEY, UNANSWERED, Once, answered, find_answer, once, values_of
 from tables import GIVEN_COLUMNS, IDEMPOTENCY_KEYS, TASK_COLUMNS, TASKS, now
@@ -65,7 +66,7 @@ _NEW: dict[str, Any] = {
 }
 _ROWS: Select[Any] = select(*_NEW.values())
 _CREATE = (tick(), insert(TASKS).from_select(list(_NEW), _ROWS, include_defaults=False).returning(*TASK_COLUMNS))
-# No other tasks of the person were made at that time. They are answered as they are now, deleted ones left out.
+# All tasks of an array, and no others of the person, have this `created_at`. They are given as they are now.
 _own = select(*TASKS.c).where(_OWN).subquery()
 _KEPT_TASKS = (
     select(*ABOUT_ANSWER, *(_own.c[column.name] for column in TASK_COLUMNS))
@@ -102,16 +103,20 @@ async def find_created(database: Caller, user_id: str, key: Once) -> list[Any] |
 
 
 _WANTED = bindparam("new_completed", type_=_task.completed.type)
-_COMPLETE = update(TASKS).where(_OWN, _task.completed != _WANTED).values(completed=_WANTED, updated_at=LATEST)
+_APPLIES = bindparam("applies", type_=_task.completed.type)
+_COMPLETE = update(TASKS).where(_OWN, _task.completed != _WANTED, _APPLIES).values(completed=_WANTED, updated_at=LATEST)
 _CHANGED = select(func.count().label("id")).where(_OWN, _task.updated_at == LATEST)
 _COMPLETE_ALL = (tick(), _COMPLETE, _CHANGED)
 _COMPLETE_ALL_ONCE = once(_COMPLETE.where(UNANSWERED), answer={"id": _CHANGED.scalar_subquery()})
 
 
-async def complete_tasks(database: Caller, user_id: str, completed: bool, key: Once | None = None) -> int:
-    """Complete all tasks, or take that back. How many were changed. Raises what `store.update_task` does."""
+async def complete_tasks(
+    database: Caller, user_id: str, completed: bool, status: Status = "all", key: Once | None = None
+) -> int:
+    """Complete all tasks of that status, or take that back; how many were changed. Raises what a toggle does."""
     moment = now()
-    values = {"owner": user_id, "new_completed": completed, "now": moment}
+    applies = status != ("completed" if completed else "pending")
+    values = {"owner": user_id, "new_completed": completed, "applies": applies, "now": moment}
     if key is None:
         rows = await database.execute(_COMPLETE_ALL, values)
     else:

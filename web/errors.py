@@ -40,6 +40,7 @@ MESSAGES = {
     "literal_error": "must be {expected}",
     "greater_than_equal": "must be at least {ge}",
     "less_than_equal": "must be at most {le}",
+    "extra_forbidden": "is not taken here",
     "too_short": "must not be empty",
     "too_long": "must have at most {max_length} tasks",
     "value_error": "{error}",
@@ -130,7 +131,7 @@ async def key_reused(_: Request, __: KeyReused) -> JSONResponse:
 
 
 async def token_too_old(_: Request, __: TokenTooOld) -> JSONResponse:
-    return error_response(410, "This token is too old; start over without `since`, and drop the tasks that you have.")
+    return error_response(410, "This `since` is too old; start over without it, and drop the tasks that you have.")
 
 
 async def unavailable(request: Request, error: DatabaseUnavailable | KeyServerUnavailable) -> JSONResponse:

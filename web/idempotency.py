@@ -29,5 +29,5 @@ async def idempotency_key(request: Request) -> Once | None:
         raise HTTPException(
             400, "Idempotency-Key must be one key of 1 to 255 visible ASCII characters, such as a UUID."
         )
-    described = f"{request.method} {request.scope['path']}\n".encode() + await request.body()
+    described = f"{request.method} {request.scope['path']}?{request.url.query}\n".encode() + await request.body()
     return Once(keys[0], hashlib.sha256(described).hexdigest())

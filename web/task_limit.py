@@ -47,9 +47,9 @@ class TaskLimit:
 
     With P processes, take the last of their counts. It saw every task made before it, c < limit of them, and admits at
     most limit - c more, since max(wanted, room // SHARES) <= room. Beyond that can only come what the P - 1 others have
-    left of counts of their own. That is at most one request each, and P - 1 in all, when they saw fewer than 2 * SHARES
-    free, as they always do where the limit is below 2 * SHARES. It is up to limit // SHARES each when others fill
-    nearly all of the room that they saw, within the second that their counts are good for.
+    left of counts of their own. That is at most one request each, which may be an array, when they saw fewer than
+    2 * SHARES free, as they always do where the limit is below 2 * SHARES. It is up to limit // SHARES each when others
+    fill nearly all of the room that they saw, within the second that their counts are good for.
 
     A create that ended with a 503 may be stored later than the next count, and so come on top.
     """

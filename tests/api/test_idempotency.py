@@ -278,3 +278,15 @@ def test_no_batch_that_fails_leaves_anything(ada: TestClient, rows: Rows) -> Non
     assert rows("SELECT count(*) FROM tasks") == [(0,)]
     assert rows("SELECT count(*) FROM idempotency_keys") == [(0,)]
     assert ada.get("/health").status_code == 200
+
+
+def test_errors_push_no_answer_out_and_bind_no_key(ada: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(retries, "KEPT_KEYS", 2)
+    first = ada.post("/api/tasks", json={"title": "Milk"}, headers=KEY)
+    for number in range(6):
+        missing = ada.patch("/api/tasks/404", json={"title": "Milk"}, headers={"Idempotency-Key": f"key-{number}"})
+        assert missing.status_code == 404
+    again = ada.post("/api/tasks", json={"title": "Milk"}, headers=KEY)
+    other = ada.post("/api/tasks", json={"title": "Bread"}, headers={"Idempotency-Key": "key-5"})
+
+    assert (again.json(), other.status_code) == (first.json(), 201)
