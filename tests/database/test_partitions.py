@@ -51,7 +51,7 @@ class Row(NamedTuple):
     id: int
     updated_at: datetime.datetime
     latest: datetime.datetime
-    forgotten: datetime.datetime | None
+    forgotten: datetime.datetime
 
 
 def of_tasks(statement: Executable) -> bool:
@@ -78,7 +78,7 @@ class Recording(Caller):
             statement = (statement,)
         # A new task is tried with the rest of its batch, because no plan shows where it goes.
         self.sent += [(each, complete) for each in statement if of_tasks(each) and not creates(each)]
-        return (Row(0, ONCE.fingerprint, NOW, 1, 1, NOW, NOW, None),)
+        return (Row(0, ONCE.fingerprint, NOW, 1, 1, NOW, NOW, NOW),)
 
 
 def some_of(names: Mapping[str, Any]) -> Iterator[dict[str, Any]]:

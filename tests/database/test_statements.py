@@ -191,6 +191,14 @@ def test_a_batch_that_is_given_up_has_no_effect(run: Run, connect: Connect, data
 
 
 @pytest.mark.parametrize("dialect", DIALECTS, ids=lambda dialect: dialect.name)
+def test_constants_of_two_statements_with_one_name_are_refused(dialect: Dialect) -> None:
+    of_one = select(THINGS.c.id).where(THINGS.c.id == 1)
+    of_another = select(THINGS.c.id).where(THINGS.c.id == 2)
+
+    with pytest.raises(TypeError, match="Two statements of a batch have a constant id_1; make it a bindparam"):
+        Batch((of_one, of_another), dialect)
+
+
 def test_parameters_of_two_types_with_one_name_are_refused() -> None:
     """SQLite stores times as text: one of the two would be converted wrongly."""
     of_one = select(THINGS.c.id).where(THINGS.c.id == bindparam("x"))
@@ -198,11 +206,3 @@ def test_parameters_of_two_types_with_one_name_are_refused() -> None:
 
     with pytest.raises(TypeError, match="Two statements of a batch have a parameter x of two types"):
         Batch((of_one, of_another), database.sqlite.DIALECT)
-
-
-def test_constants_of_two_statements_with_one_name_are_refused(dialect: Dialect) -> None:
-    of_one = select(THINGS.c.id).where(THINGS.c.id == 1)
-    of_another = select(THINGS.c.id).where(THINGS.c.id == 2)
-
-    with pytest.raises(TypeError, match="Two statements of a batch have a constant id_1; make it a bindparam"):
-        Batch((of_one, of_another), dialect)
