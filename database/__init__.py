@@ -179,7 +179,7 @@ class Caller:
     async def take(self, steps: Steps) -> Rows:
         """The rows of a transaction of several round trips, all of whose statements take effect or none does.
 
-        It has `LONGEST` seconds beside the deadline of the others. Raises what `execute` does, and what the steps raise.
+        It has `LONGEST` seconds, whatever of the deadline is left. Raises what `execute` does, and what the steps do.
         """
         try:
             async with asyncio.timeout(LONGEST):

@@ -39,8 +39,11 @@ def _on_postgresql(element: Any, compiler: Any, **options: Any) -> str:
 
 
 def tick(*only_if: ColumnElement[bool]) -> Insert:
-    """Move the clock of the person: to now, or by a microsecond where it is there already or beyond."""
-    start = {"user_id": bindparam("owner"), "latest": NOW}
+    """Move the clock of the person: to now, or by a microsecond where it is there already or beyond.
+
+    A new clock knows of nothing before it: there may have been another one, which was deleted with the person's rows.
+    """
+    start = {"user_id": bindparam("owner"), "latest": NOW, "forgotten": NOW}
     first = insert_or(CHANGE_CLOCKS)
     if only_if:
         first = first.from_select(list(start), select(*start.values()).where(*only_if), include_defaults=False)

@@ -2,6 +2,7 @@
 
 import http
 import logging
+from collections.abc import Iterator
 from typing import Any
 
 from pydantic import ValidationError
@@ -92,15 +93,16 @@ def no_such_task() -> HTTPException:
     return HTTPException(404, "There is no such task.")
 
 
+def explained(error: ValidationError, whole: str = "body") -> Iterator[tuple[str, str]]:
+    """Each field and what is wrong with it; `whole` names what the fields are of."""
+    for item in error.errors(include_url=False, include_input=False):
+        message = MESSAGES.get(item["type"], item["msg"]).format(**item.get("ctx", {}))
+        yield str(item["loc"][0]) if item["loc"] else whole, message
+
+
 async def invalid_input(_: Request, error: ValidationError) -> JSONResponse:
     """400 with a message for each field. Only what callers send is validated, so it is never a defect of the app."""
-    errors = [
-        {
-            "field": str(item["loc"][0]) if item["loc"] else "body",
-            "message": MESSAGES.get(item["type"], item["msg"]).format(**item.get("ctx", {})),
-        }
-        for item in error.errors(include_url=False, include_input=False)
-    ]
+    errors = [{"field": field, "message": message} for field, message in explained(error)]
     detail = "; ".join(f"{item['field']} {item['message']}" for item in errors)
     return error_response(400, f"{detail}.", errors=errors)
 
