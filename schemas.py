@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from datetime import UTC, date, datetime
-from typing import Annotated, Any, cast
+from typing import Annotated, Any, Literal, cast
 
 from pydantic import (
     AfterValidator,
@@ -18,6 +18,7 @@ from pydantic import (
     WithJsonSchema,
     field_validator,
 )
+from pydantic.json_schema import SkipJsonSchema
 from pydantic_core import to_json
 from typing_extensions import TypedDict
 
@@ -160,6 +161,37 @@ class TaskComplete(_TaskBody):
     """What `completed` is to be; it is flipped when left out."""
 
     completed: bool = False
+
+
+class TasksComplete(_TaskBody):
+    """What `completed` is to be of all tasks."""
+
+    completed: bool
+
+
+TASKS_CREATE = TypeAdapter(Annotated[list[TaskCreate], Field(min_length=1, max_length=MAXIMUM_LIMIT)])
+
+
+def _no_page(_: Any) -> Any:
+    """Whoever names a page means it alone."""
+    raise ValueError("is for a list; a change is made of all tasks that have the status")
+
+
+_NoPage = Annotated[Any, BeforeValidator(_no_page)]
+
+
+class StatusQuery(BaseModel):
+    """The query string of a change of many tasks."""
+
+    status: Annotated[Status, Field(description="Which tasks.")] = "all"
+    limit: SkipJsonSchema[_NoPage] = None
+    cursor: SkipJsonSchema[_NoPage] = None
+
+
+class ClearQuery(StatusQuery):
+    """The query string of a deletion, which has no default, so that nobody empties a list by a slip."""
+
+    status: Annotated[Literal["pending", "completed"], Field(description="Which tasks; there is no `all`.")]
 
 
 class TaskQuery(BaseModel):

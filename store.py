@@ -16,7 +16,7 @@ from sqlmodel import and_, bindparam, case, false, func, insert, or_, select, tu
 from database import Caller, DatabaseUnavailable, Executables, KeyTaken, Rows
 from paging import Position, Sort, Status
 from queries.changes import DELETED_KEPT, LATEST, deletion, tick
-from queries.retries import UNANSWERED, Once, first_answer, once, values_of
+from queries.retries import UNANSWERED, Once, answered, once, values_of
 from tables import DUE_DATE_KEY, TASK_COLUMNS, TASKS, TITLE_KEY, UNDATED, now
 
 # After rows were imported with their ids.
@@ -123,7 +123,7 @@ async def _change(database: Caller, statement: Executables, values: Mapping[str,
     if key is None:
         return _one(await database.execute(statement, {**values, "now": moment}))
     rows = await database.execute(statement, {**values, **values_of(key, moment)})
-    return first_answer(_one(rows), key, moment)
+    return _one(answered(rows, key, moment))
 
 
 @cache
@@ -136,7 +136,7 @@ async def delete_task(database: Caller, user_id: str, task_id: int, expected: da
     moment = now()
     values = {"owner": user_id, "task_id": task_id, "expected": expected}
     values |= {"now": moment, "expired": moment - DELETED_KEPT}
-    return bool(await database.execute(_delete(expected is not None), values))
+    return bool(_one(await database.execute(_delete(expected is not None), values))[0])
 
 
 _COUNT = select(func.count()).select_from(select(_task.id).where(_OWN).limit(bindparam("enough")).subquery())

@@ -67,8 +67,9 @@ class TaskRow(SQLModel, table=True):
 
 USERS: Table = SQLModel.metadata.tables["users"]
 TASKS: Table = SQLModel.metadata.tables["tasks"]
-# Those of an answer.
+# Those of an answer, and those of them that its owner gives.
 TASK_COLUMNS = [column for column in TASKS.columns if column.name != "user_id"]
+GIVEN_COLUMNS = [column for column in TASK_COLUMNS if column.name not in ("id", "created_at", "updated_at")]
 
 
 def _owner() -> Column[str]:

@@ -9,12 +9,12 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from database import Caller, Conflict
-from schemas import TaskComplete, TaskCreate, TaskUpdate, task_json
+from schemas import TaskComplete, TaskCreate, TasksComplete, TaskUpdate, task_json
 from web.conditions import etag_of
 from web.errors import no_such_task, not_json
 from web.idempotency import REPLAYED, Once
 
-Body = TypeVar("Body", TaskComplete, TaskCreate, TaskUpdate)
+Body = TypeVar("Body", TaskComplete, TaskCreate, TasksComplete, TaskUpdate)
 
 NO_HEADERS: Mapping[str, str] = {}
 
@@ -27,12 +27,19 @@ def caller(request: Request) -> Caller:
 
 async def parse(request: Request, schema: type[Body]) -> Body:
     """The body as that schema: 400 when it is not, 403 when it names another owner."""
+    return of_caller(request, schema.model_validate(await json_of(request)))
+
+
+async def json_of(request: Request) -> Any:
+    """The body; 400 when it is not JSON."""
     sent = await request.body()
     try:
-        data = from_json(sent, allow_inf_nan=False)
+        return from_json(sent, allow_inf_nan=False)
     except ValueError as error:
         raise not_json(request, sent, error) from None
-    body = schema.model_validate(data)
+
+
+def of_caller(request: Request, body: Body) -> Body:
     if body.user_id not in (None, request.user.id):
         raise HTTPException(403, "The body names another owner (user_id); a task is always its creator's.")
     return body
@@ -57,8 +64,11 @@ def task_response(
 ) -> Response:
     if row is None:
         raise no_such_task()
-    replayed = REPLAYED if key and key.replayed else NO_HEADERS
-    return json_response(task_json(row), status, {**headers, **replayed, "ETag": etag_of(row)})
+    return json_response(task_json(row), status, {**headers, **replayed(key), "ETag": etag_of(row)})
+
+
+def replayed(key: Once | None) -> Mapping[str, str]:
+    return REPLAYED if key and key.replayed else NO_HEADERS
 
 
 def json_response(body: bytes, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:

@@ -1,21 +1,42 @@
 """The tasks of a person: list, create, get, update, toggle, delete."""
 
 from collections.abc import Awaitable, Mapping
-from contextlib import nullcontext
+from contextlib import AbstractAsyncContextManager, nullcontext
 from typing import Any
 
 from starlette.requests import Request
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import JSONResponse, Response, StreamingResponse
 
 import store
 from database import Rows
-from endpoints.exchange import caller, parse, task_id, task_response, with_user
+from endpoints.exchange import (
+    caller,
+    json_of,
+    json_response,
+    of_caller,
+    parse,
+    replayed,
+    task_id,
+    task_response,
+    with_user,
+)
 from paging import Position, next_link
-from queries import retries
-from schemas import TaskComplete, TaskCreate, TaskQuery, TaskUpdate, task_json, tasks_json
+from queries import bulk, retries
+from schemas import (
+    TASKS_CREATE,
+    ClearQuery,
+    StatusQuery,
+    TaskComplete,
+    TaskCreate,
+    TaskQuery,
+    TasksComplete,
+    TaskUpdate,
+    task_json,
+    tasks_json,
+)
 from web.conditions import changed, etag_of, expected, unless_known
 from web.errors import no_such_task
-from web.idempotency import idempotency_key
+from web.idempotency import Once, idempotency_key
 from web.pieces import is_one_piece, pieces
 from web.task_limit import TaskLimit, TooManyTasks
 
@@ -46,18 +67,58 @@ async def list_tasks(request: Request) -> Response:
 
 
 async def create_task(request: Request) -> Response:
-    values = (await parse(request, TaskCreate)).values()
-    key = await idempotency_key(request)
-    limit: TaskLimit | None = request.app.state.task_limit
+    """One task, or all those of an array."""
+    sent, key = await json_of(request), await idempotency_key(request)
+    if isinstance(sent, list):
+        return await create_many(request, sent, key)
+    values = of_caller(request, TaskCreate.model_validate(sent)).values()
     try:
-        async with limit.admitted(caller(request), request.user.id) if limit else nullcontext():
+        async with room_for(1, request):
             row = await with_user(request, lambda: store.create_task(caller(request), request.user.id, values, key))
     except TooManyTasks:
         # The last one may be of this very request, sent again.
-        row = await retries.find_answer(caller(request), request.user.id, key) if key else None
-        if row is None:
+        rows = await retries.find_answer(caller(request), request.user.id, key) if key else ()
+        if not rows:
             raise
+        row = rows[0]
     return task_response(row, 201, {"Location": f"/api/tasks/{row.id}"}, key)
+
+
+async def create_many(request: Request, sent: list[Any], key: Once | None) -> Response:
+    tasks = [of_caller(request, task).values() for task in TASKS_CREATE.validate_python(sent)]
+    try:
+        async with room_for(len(tasks), request):
+            rows = await with_user(request, lambda: bulk.create_tasks(caller(request), request.user.id, tasks, key))
+    except TooManyTasks:
+        rows = await bulk.find_created(caller(request), request.user.id, key) if key else None
+        if rows is None:
+            raise
+    return json_response(tasks_json(rows), 201, replayed(key))
+
+
+def room_for(count: int, request: Request) -> AbstractAsyncContextManager[None]:
+    """Around the create of so many tasks. Raises `TooManyTasks`."""
+    limit: TaskLimit | None = request.app.state.task_limit
+    return limit.admitted(caller(request), request.user.id, count) if limit else nullcontext()
+
+
+async def complete_tasks(request: Request) -> Response:
+    status = StatusQuery.model_validate(dict(request.query_params)).status
+    body = await parse(request, TasksComplete)
+    key = await idempotency_key(request)
+    if status == ("completed" if body.completed else "pending"):
+        # They are so already.
+        return JSONResponse({"count": 0})
+    user_id = request.user.id
+    count = await with_user(request, lambda: bulk.complete_tasks(caller(request), user_id, body.completed, key))
+    return JSONResponse({"count": count}, headers=replayed(key))
+
+
+async def delete_tasks(request: Request) -> Response:
+    completed = ClearQuery.model_validate(dict(request.query_params)).status == "completed"
+    count = await with_user(request, lambda: bulk.delete_tasks(caller(request), request.user.id, completed))
+    deleted(request)
+    return JSONResponse({"count": count})
 
 
 async def get_task(request: Request) -> Response:
@@ -108,6 +169,10 @@ async def delete_task(request: Request) -> Response:
     user_id, id_, seen = request.user.id, task_id(request), expected(request)
     if not await with_user(request, lambda: store.delete_task(caller(request), user_id, id_, seen)):
         return await not_found_or_changed(request)
+    deleted(request)
+    return Response(status_code=204)
+
+
+def deleted(request: Request) -> None:
     if request.app.state.task_limit:
         request.app.state.task_limit.deleted(request.user.id)
-    return Response(status_code=204)

@@ -8,7 +8,7 @@ from pydantic.json_schema import GenerateJsonSchema
 
 from openapi.operations import ERRORS, HEADERS, LIMITED, OPERATIONS, Object, ref
 from paging import MAXIMUM_ID
-from schemas import TaskComplete, TaskCreate, TaskOut, TaskUpdate
+from schemas import MAXIMUM_LIMIT, TaskComplete, TaskCreate, TaskOut, TasksComplete, TaskUpdate
 from web.routing import Resource
 
 DESCRIPTION = """\
@@ -121,7 +121,11 @@ def _operation(method: str, name: str, prefix: str, path: str) -> Object:
     if known.description:
         operation["description"] = known.description
     if known.body:
-        content = {"schema": ref("schemas", known.body), "example": known.example}
+        schema = ref("schemas", known.body)
+        if known.many:
+            array = {"type": "array", "minItems": 1, "maxItems": MAXIMUM_LIMIT, "items": schema}
+            schema = {"oneOf": [schema, array]}
+        content = {"schema": schema, "example": known.example}
         operation["requestBody"] = {"required": known.body_required, "content": {"application/json": content}}
     if private:
         operation["security"] = [{"bearer": []}]
@@ -136,15 +140,18 @@ class _Schema(GenerateJsonSchema):
 
 
 def _query(model: type[BaseModel] | None) -> list[Object]:
-    properties = model.model_json_schema(schema_generator=_Schema)["properties"] if model else {}
+    if model is None:
+        return []
+    whole = model.model_json_schema(schema_generator=_Schema)
     parameters = []
-    for name, schema in properties.items():
+    for name, schema in whole["properties"].items():
         description = schema.pop("description")
         # A parameter is left out, never null.
-        if schema["default"] is None:
+        if schema.get("default", "") is None:
             del schema["default"]
         schema = schema.get("anyOf", [schema])[0]
-        parameters.append({"name": name, "in": "query", "description": description, "schema": schema})
+        parameter = {"name": name, "in": "query", "description": description, "schema": schema}
+        parameters.append(parameter | ({"required": True} if name in whole.get("required", ()) else {}))
     return parameters
 
 
@@ -153,13 +160,14 @@ def _schemas() -> Object:
         "Task": TypeAdapter(TaskOut).json_schema(mode="serialization", schema_generator=_Schema),
         "TaskCreate": TaskCreate.model_json_schema(schema_generator=_Schema),
         "TaskUpdate": TaskUpdate.model_json_schema(schema_generator=_Schema),
+        "TasksComplete": TasksComplete.model_json_schema(schema_generator=_Schema),
         "TaskComplete": TaskComplete.model_json_schema(schema_generator=_Schema),
         "Changes": _CHANGES,
         "Error": _ERROR,
     }
     for name, schema in schemas.items():
         schema["title"] = name
-    for body in (schemas["TaskCreate"], schemas["TaskUpdate"], schemas["TaskComplete"]):
+    for body in (schemas["TaskCreate"], schemas["TaskUpdate"], schemas["TaskComplete"], schemas["TasksComplete"]):
         # Client generators treat a property with a default as required.
         for schema in body["properties"].values():
             schema.pop("default", None)

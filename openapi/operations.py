@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from schemas import ChangesQuery, TaskQuery
+from schemas import ChangesQuery, ClearQuery, StatusQuery, TaskQuery
 
 Object = dict[str, Any]
 
@@ -75,7 +75,7 @@ HEADERS = (
     HEADERS_OF_ALL
     | RATE_LIMIT
     | {
-        "Location": header("The address of the new task.", "/api/tasks/1"),
+        "Location": header("The address of the new task.", "/api/tasks/1", required=False),
         "Link": header(
             'RFC 8288; `rel="next"` is the address of the next page. Absent from the last one.',
             '</api/tasks?limit=1&cursor=WyJjcmVhdGVkIiwi>; rel="next"',
@@ -159,6 +159,8 @@ class Operation:
     query: type[BaseModel] | None = None
     body: str | None = None
     body_required: bool = True
+    # Whether an array of bodies is taken too.
+    many: bool = False
     example: Object | None = None
     errors: tuple[int, ...] = ()
     # Whether the answer has an ETag, and is left out where If-None-Match names it.
@@ -181,7 +183,17 @@ LINKS = {
 }
 KNOWN = "You have it: `If-None-Match` names its ETag."
 REPLAYED = ["Idempotency-Replayed"]
+COUNT = {
+    "schema": {"type": "object", "required": ["count"], "properties": {"count": {"type": "integer", "minimum": 0}}},
+    "example": {"count": 3},
+}
 TASK_LIST = {"schema": {"type": "array", "items": ref("schemas", "Task")}}
+
+CREATED = answer(
+    "The new task, or the new tasks.",
+    {"schema": {"oneOf": [ref("schemas", "Task"), TASK_LIST["schema"]]}},
+    ["ETag", "Location", *REPLAYED],
+) | {"links": LINKS}
 
 # By the name of the route, which is that of its endpoint.
 OPERATIONS = {
@@ -193,10 +205,25 @@ OPERATIONS = {
         may_be_known=True,
     ),
     "create_task": Operation(
-        "Add a task",
-        {201: task("The new task.", ["Location", *REPLAYED]) | {"links": LINKS}},
+        "Add a task, or up to 500 of them",
+        {201: CREATED},
+        "An array is answered with an array in the same order, without `Location` and `ETag`: all are made, or none.",
         body="TaskCreate",
+        many=True,
         example={"title": "Buy milk", "description": "Two litres", "due_date": "2026-12-24"},
+    ),
+    "complete_tasks": Operation(
+        "Complete all tasks, or take that back",
+        {200: answer("How many were changed.", COUNT, REPLAYED)},
+        "Of all tasks, or of those that have the status.",
+        query=StatusQuery,
+        body="TasksComplete",
+        example={"completed": True},
+    ),
+    "delete_tasks": Operation(
+        "Delete all completed tasks, or all pending ones",
+        {200: answer("How many there were.", COUNT)},
+        query=ClearQuery,
     ),
     "get_task": Operation(
         "Get a task", {200: task("The task."), 304: answer(KNOWN, None, ["ETag"])}, may_be_known=True

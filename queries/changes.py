@@ -60,7 +60,7 @@ _EXPIRED = (_gone.user_id == bindparam("owner"), _gone.deleted_at < bindparam("e
 
 
 def deletion(which: tuple[ColumnElement[bool], ...]) -> tuple[Executable, ...]:
-    """The batch that deletes these tasks, keeps their ids, and gives them. It forgets ids that were kept for long."""
+    """The batch that deletes these tasks, keeps their ids, and counts them. It forgets ids that were kept for long."""
     keep = insert(DELETED_TASKS).from_select(
         ["user_id", "deleted_at", "id"], select(_task.user_id, LATEST, _task.id).where(*which)
     )
@@ -70,7 +70,8 @@ def deletion(which: tuple[ColumnElement[bool], ...]) -> tuple[Executable, ...]:
         update(CHANGE_CLOCKS).where(_OWN, select(_gone.id).where(*_EXPIRED).exists()).values(forgotten=forgotten),
         delete(DELETED_TASKS).where(*_EXPIRED),
         keep,
-        delete(TASKS).where(*which).returning(_task.id),
+        delete(TASKS).where(*which),
+        select(func.count()).where(_gone.user_id == bindparam("owner"), _gone.deleted_at == LATEST),
     )
 
 

@@ -2,13 +2,14 @@
 
 from typing import Any
 
+from sqlalchemy import BindParameter
 from sqlmodel import bindparam, delete, func, select, update
 
 from database import Caller
 from tables import CHANGE_CLOCKS, DELETED_TASKS, IDEMPOTENCY_KEYS, TASKS, USERS
 
 _user = USERS.c
-_OWNER = bindparam("owner")
+_OWNER: BindParameter[str] = bindparam("owner")
 _TASKS = select(func.count()).select_from(TASKS).where(TASKS.c.user_id == _OWNER).scalar_subquery()
 _GET = select(_user.id, _user.email, _user.name, _TASKS.label("tasks")).where(_user.id == _OWNER)
 

@@ -1,17 +1,17 @@
 """Requests that have their effect once, however often they are sent: their answers are kept beside the tasks."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Executable, Insert, Update
+from sqlalchemy import ColumnElement, Executable, Insert, Select, Update
 
 # SQLite has the same clause ON CONFLICT.
 from sqlalchemy.dialects.postgresql import insert as insert_or
 from sqlmodel import and_, bindparam, delete, or_, select, update
 
-from database import Caller, DatabaseUnavailable
+from database import Caller, DatabaseUnavailable, Rows
 from queries.changes import tick
 from tables import IDEMPOTENCY_KEYS, TASK_COLUMNS
 
@@ -36,10 +36,10 @@ class KeyReused(Exception):
 
 _kept = IDEMPOTENCY_KEYS.c
 _OWN = _kept.user_id == bindparam("owner")
-_THIS = (_OWN, _kept.key == bindparam("key"))
+THIS_KEY = (_OWN, _kept.key == bindparam("key"))
 _OPEN = and_(_kept.fingerprint == bindparam("fingerprint"), _kept.id.is_(None))
 # Of a change that depends on it: whether the request has had no effect yet.
-UNANSWERED = select(_kept.key).where(*_THIS, _OPEN).exists()
+UNANSWERED = select(_kept.key).where(*THIS_KEY, _OPEN).exists()
 
 _NEWEST = select(_kept.kept_at).where(_OWN).order_by(_kept.kept_at.desc())
 _ONE_TOO_MANY = _NEWEST.offset(bindparam("kept_keys")).limit(bindparam("one")).scalar_subquery()
@@ -57,17 +57,29 @@ _TAKE = _TAKE.on_conflict_do_update(
     set_={"kept_at": bindparam("now")},
     where=_OPEN,
 )
-_ANSWER = select(_kept.fingerprint, _kept.kept_at, *(_kept[column.name] for column in TASK_COLUMNS)).where(*_THIS)
+# Of every request: whether it has an answer, and to which request that was.
+ABOUT_ANSWER = (_kept.fingerprint, _kept.kept_at, _kept.id.label("answered"))
+THE_TASK = {column.name: column for column in TASK_COLUMNS}
+_KEPT_TASK = select(*ABOUT_ANSWER, *(_kept[name] for name in THE_TASK)).where(*THIS_KEY)
 
 
-def once(change: Insert | Update, found: Iterable[ColumnElement[bool]]) -> tuple[Executable, ...]:
-    """The batch that makes this change, and keeps as the answer the task that is found then.
+def once(
+    change: Insert | Update,
+    found: Iterable[ColumnElement[bool]] = (),
+    answer: Mapping[str, Any] = THE_TASK,
+    kept: Select[Any] = _KEPT_TASK,
+) -> tuple[Executable, ...]:
+    """The batch that makes this change, which is one of `UNANSWERED` requests alone, and keeps what is the answer then.
 
-    The change is one of `UNANSWERED` requests alone.
+    That is the task with the conditions `found`, unless `answer` says what to keep, and `kept` how to get it back.
     """
-    answer = {column.name: column for column in TASK_COLUMNS}
-    keep = update(IDEMPOTENCY_KEYS).where(*found, *_THIS, _OPEN).values(answer)
-    return _FORGET, _TAKE, tick(UNANSWERED), change, keep, _ANSWER
+    keep = update(IDEMPOTENCY_KEYS).where(*found, *THIS_KEY, _OPEN).values(answer)
+    return _FORGET, _TAKE, tick(UNANSWERED), change, keep, kept
+
+
+# Of a transaction of several round trips: what begins it, with the answer that there may be already, and what ends it.
+TAKE_KEY = (_FORGET, _TAKE, _KEPT_TASK)
+KEEP_COUNT = (update(IDEMPOTENCY_KEYS).where(*THIS_KEY, _OPEN).values(id=bindparam("count")), _KEPT_TASK)
 
 
 def values_of(once: Once, moment: datetime) -> dict[str, Any]:
@@ -76,22 +88,20 @@ def values_of(once: Once, moment: datetime) -> dict[str, Any]:
     return {**of_the_key, "expired_key": moment - KEPT, "kept_keys": KEPT_KEYS, "one": 1, "now": moment}
 
 
-async def find_answer(database: Caller, user_id: str, once: Once) -> Any:
-    """The row of the answer that is kept for this request, or None. Raises `KeyReused`."""
-    rows = await database.execute(_ANSWER, {"owner": user_id, "key": once.key})
-    return _answer(rows[0], once, None) if rows else None
+async def find_answer(database: Caller, user_id: str, once: Once, kept: Select[Any] = _KEPT_TASK) -> Rows:
+    """What `answered` gives, of an earlier request; nothing without one. Raises `KeyReused`."""
+    rows = await database.execute(kept, {"owner": user_id, "key": once.key})
+    return answered(rows, once) if rows else ()
 
 
-def first_answer(kept: Any, once: Once, moment: datetime) -> Any:
-    """The task of the first answer from the row that the batch gave, or None. Raises `KeyReused`."""
-    if kept is None:
+def answered(rows: Rows, once: Once, moment: datetime | None = None) -> Rows:
+    """The rows of the first answer from those that the batch gave; none where the change found no task.
+
+    A request of this very moment has not been answered before. Raises `KeyReused`.
+    """
+    if not rows:
         raise DatabaseUnavailable("the answer of the key was forgotten while it was looked for")
-    return _answer(kept, once, moment)
-
-
-def _answer(kept: Any, once: Once, moment: datetime | None) -> Any:
-    """A request of this very moment has not been answered before."""
-    if kept.fingerprint != once.fingerprint:
+    if rows[0].fingerprint != once.fingerprint:
         raise KeyReused
-    once.replayed = kept.kept_at != moment
-    return None if kept.id is None else kept
+    once.replayed = rows[0].kept_at != moment
+    return () if rows[0].answered is None else rows

@@ -2,7 +2,6 @@
 
 import http
 import logging
-from collections.abc import Iterator
 from typing import Any
 
 from pydantic import ValidationError
@@ -24,7 +23,6 @@ RETRY_AFTER = 1
 DETAILS = {
     404: "There is nothing at this address.",
     405: "This address allows only these methods: {Allow}.",
-    413: "The body is larger than 64 KiB.",
 }
 
 # What a browser sends for a form (HTML standard, section 4.10.21.5), and curl for `-d`.
@@ -41,6 +39,8 @@ MESSAGES = {
     "literal_error": "must be {expected}",
     "greater_than_equal": "must be at least {ge}",
     "less_than_equal": "must be at most {le}",
+    "too_short": "must not be empty",
+    "too_long": "must have at most {max_length} tasks",
     "value_error": "{error}",
     "int_parsing_size": "is too large",
     "model_type": "must be a JSON object",
@@ -93,11 +93,18 @@ def no_such_task() -> HTTPException:
     return HTTPException(404, "There is no such task.")
 
 
-def explained(error: ValidationError, whole: str = "body") -> Iterator[tuple[str, str]]:
-    """Each field and what is wrong with it; `whole` names what the fields are of."""
-    for item in error.errors(include_url=False, include_input=False):
-        message = MESSAGES.get(item["type"], item["msg"]).format(**item.get("ctx", {}))
-        yield str(item["loc"][0]) if item["loc"] else whole, message
+def _field(place: tuple[int | str, ...]) -> str:
+    """Of an array, such as `[2].title`."""
+    first, *more = place or ("body",)
+    return f"[{first}]" + "".join(f".{name}" for name in more[:1]) if isinstance(first, int) else first
+
+
+def explained(error: ValidationError) -> list[tuple[str, str]]:
+    """Each field, or `body`, and what is wrong with it."""
+    return [
+        (_field(item["loc"]), MESSAGES.get(item["type"], item["msg"]).format(**item.get("ctx", {})))
+        for item in error.errors(include_url=False, include_input=False)
+    ]
 
 
 async def invalid_input(_: Request, error: ValidationError) -> JSONResponse:

@@ -41,14 +41,15 @@ class _Person:
 class TaskLimit:
     """Admits creates while the person has fewer tasks than the limit, with one count for many of them.
 
-    A count that finds `room` admits `max(1, room // SHARES)` creates, within a second; then the process counts again,
-    once its own creates of this person have ended. So one process never exceeds the limit.
+    A count that finds `room` for the tasks that a request wants admits `max(wanted, room // SHARES)`, within a second;
+    then the process counts again, once its own creates of this person have ended. So one process never exceeds the
+    limit.
 
     With P processes, take the last of their counts. It saw every task made before it, c < limit of them, and admits at
-    most limit - c more, since max(1, room // SHARES) <= room. Beyond that can only come what the P - 1 others have left
-    of counts of their own. That is at most one create each, and P - 1 in all, when they saw fewer than 2 * SHARES free,
-    as they always do where the limit is below 2 * SHARES. It is up to limit // SHARES each when, within the second that
-    their counts are good for, others fill nearly all of the room that they saw.
+    most limit - c more, since max(wanted, room // SHARES) <= room. Beyond that can only come what the P - 1 others have
+    left of counts of their own. That is at most one request each, and P - 1 in all, when they saw fewer than 2 * SHARES
+    free, as they always do where the limit is below 2 * SHARES. It is up to limit // SHARES each when others fill
+    nearly all of the room that they saw, within the second that their counts are good for.
 
     A create that ended with a 503 may be stored later than the next count, and so come on top.
     """
@@ -58,12 +59,12 @@ class TaskLimit:
         self._people: dict[str, _Person] = {}
 
     @asynccontextmanager
-    async def admitted(self, database: Caller, user_id: str) -> AsyncIterator[None]:
-        """Around the create of a task. Raises `TooManyTasks`, and what a count raises: at times one more round trip."""
+    async def admitted(self, database: Caller, user_id: str, wanted: int = 1) -> AsyncIterator[None]:
+        """Around the create of so many tasks. Raises `TooManyTasks`, and what a count does."""
         person = self._person(user_id)
         person.waiting_or_running += 1
         try:
-            await self._admit(database, user_id, person)
+            await self._admit(database, user_id, person, wanted)
             try:
                 yield
             finally:
@@ -90,31 +91,34 @@ class TaskLimit:
                 del self._people[unused]
         return self._people.setdefault(user_id, _Person())
 
-    async def _admit(self, database: Caller, user_id: str, person: _Person) -> None:
-        if self._take(person):
+    async def _admit(self, database: Caller, user_id: str, person: _Person, wanted: int) -> None:
+        if self._take(person, wanted):
             return
         # Others of this person may wait for a database that hangs, one after the other.
         await database.wait(person.counting.acquire())
         try:
             # Somebody may have counted while this request waited.
-            if self._take(person):
+            if self._take(person, wanted):
                 return
-            if self._clock() >= person.count_expires:
+            if self._clock() >= person.count_expires or person.left:
                 await database.wait(person.idle.wait())
-                await self._count(database, user_id, person)
-            if not self._take(person):
-                raise TooManyTasks(
-                    403, f"You have as many tasks as you may have ({self._limit}); delete one to add another."
-                )
+                await self._count(database, user_id, person, wanted)
+            if not self._take(person, wanted):
+                raise TooManyTasks(403, self._refusal(wanted))
         finally:
             person.counting.release()
 
-    def _take(self, person: _Person) -> bool:
+    def _refusal(self, wanted: int) -> str:
+        if wanted > 1:
+            return f"You may have {self._limit} tasks, and these would be too many; delete some, or add fewer."
+        return f"You have as many tasks as you may have ({self._limit}); delete one to add another."
+
+    def _take(self, person: _Person, wanted: int) -> bool:
         if self._clock() >= person.count_expires:
             person.left = 0
-        if not person.left:
+        if person.left < wanted:
             return False
-        person.left -= 1
+        person.left -= wanted
         person.running += 1
         person.idle.clear()
         if not person.left:
@@ -122,10 +126,10 @@ class TaskLimit:
             person.count_expires = float("-inf")
         return True
 
-    async def _count(self, database: Caller, user_id: str, person: _Person) -> None:
+    async def _count(self, database: Caller, user_id: str, person: _Person, wanted: int) -> None:
         deletes = person.deletes
         room = self._limit - await store.count_tasks(database, user_id, self._limit)
-        person.left = max(1, room // SHARES) if room > 0 else 0
+        person.left = max(wanted, room // SHARES) if room >= wanted else 0
         # A delete may have come after the count, which then refuses this request alone.
-        is_current = person.left or person.deletes == deletes
+        is_current = person.left or (wanted == 1 and person.deletes == deletes)
         person.count_expires = self._clock() + COUNT_LIFETIME if is_current else float("-inf")
