@@ -251,6 +251,16 @@ class TaskOut(TypedDict):
     updated_at: Timestamp
 
 
+class Me(TypedDict):
+    """The account that the token names, and how many tasks it has and may have."""
+
+    id: str
+    email: str | None
+    name: str | None
+    tasks: int
+    task_limit: int | None
+
+
 # In the order of an answer.
 TASK_FIELDS = tuple(TaskOut.__annotations__)
 

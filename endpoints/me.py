@@ -6,6 +6,7 @@ from starlette.responses import Response
 
 from endpoints.exchange import caller, json_response
 from queries import people
+from web.task_limit import TaskLimit
 from web.users import UserRows
 
 
@@ -16,10 +17,13 @@ async def get_me(request: Request) -> Response:
         rows: UserRows = request.app.state.user_rows
         await rows.restore(caller(request), request.user)
         row = await people.get_person(caller(request), request.user.id)
-    return json_response(to_json(row._asdict()))
+    limit: TaskLimit | None = request.app.state.task_limit
+    return json_response(to_json({**row._asdict(), "task_limit": limit and limit.limit}))
 
 
 async def delete_me(request: Request) -> Response:
+    # Another program may have made the table of users its own since the start.
+    await request.app.state.database.ready()
     await people.delete_person(caller(request), request.user.id)
     request.app.state.user_rows.forget(request.user.id)
     if request.app.state.task_limit:

@@ -32,8 +32,7 @@ async def delete_person(database: Caller, user_id: str) -> None:
 
     Whoever comes again begins anew.
     """
-    owns_users = database.layout is None or database.layout.owns_users
-    await database.execute(_DELETE_ALL if owns_users else _DELETE_ROWS, {"owner": user_id})
+    await database.execute(_DELETE_ALL if database.layout.owns_users else _DELETE_ROWS, {"owner": user_id})
 
 
 # For `Database`, which refuses at start what it could not run.
