@@ -29,7 +29,7 @@ FIRST = 250
 ARRIVING, STORED = 4, 1
 # Seconds for a file to arrive, so that nobody keeps a place for ever.
 PATIENCE = 600.0
-TOO_SLOW = "The file has not arrived within ten minutes; import it in smaller parts."
+TOO_SLOW = "The file has not arrived within ten minutes; import it in parts."
 
 
 class Imports:
