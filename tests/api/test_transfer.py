@@ -21,7 +21,7 @@ from tests.support.tokens import bearer, token_of
 HEADER = "id,title,description,completed,due_date,created_at,updated_at"
 STORED = "SELECT user_id, title FROM tasks ORDER BY id"
 # What is easily lost in a file.
-ODD = [
+ODD: list[Task] = [
     {"title": "Buy milk", "description": 'Two "large" litres,\nand bread\r\n', "due_date": "2026-12-24"},
     {"title": "=HYPERLINK(1)", "description": "'=1+1"},
     {"title": "+1", "description": "\t-2"},
