@@ -53,7 +53,8 @@ class Row(NamedTuple):
     `type` is the base type of a domain, or "read-only". `filled`: the database fills it when an INSERT does not.
     """
 
-    # The table of a column; else "index", "version", "extension", or "kind", which is PostgreSQL's of tasks.
+    # The table of a column; else "index", "version", "extension", "forbidden" for a table that the role may not use as
+    # the app does, or "kind", which is PostgreSQL's of tasks.
     of: str
     name: str
     type: str = ""
@@ -66,6 +67,8 @@ def _statement(sql: str) -> TextualSelect:
 
 
 _FOUND = ", ".join(f"to_regclass('{name}')" for name in TABLES)
+RIGHTS = ("SELECT", "INSERT", "UPDATE", "DELETE")
+_MAY_USE = " AND ".join(f"has_table_privilege(oid, '{right}')" for right in RIGHTS)
 # One round trip, for the tables that the search path finds. 28: UPDATE, INSERT and DELETE are possible, as on some
 # views. 7: a trigger FOR EACH ROW BEFORE INSERT, which may fill any column.
 _POSTGRESQL = (
@@ -78,6 +81,8 @@ _POSTGRESQL = (
     " UNION ALL SELECT 'index', c.relname, '', false, false FROM pg_class c JOIN pg_index i ON i.indexrelid = c.oid"
     " WHERE i.indisvalid AND i.indrelid = to_regclass('tasks')"
     " UNION ALL SELECT 'kind', relkind::text, '', false, false FROM pg_class WHERE oid = to_regclass('tasks')"
+    f" UNION ALL SELECT 'forbidden', relname, '', false, false FROM pg_class WHERE oid IN ({_FOUND})"
+    f" AND relname <> 'users' AND NOT ({_MAY_USE})"
     " UNION ALL SELECT 'extension', extname, '', false, false FROM pg_extension"
 )
 # Only an INTEGER PRIMARY KEY is filled by SQLite. https://www.sqlite.org/lang_createtable.html#rowid
@@ -123,6 +128,11 @@ class Tables:
     @property
     def missing_indexes(self) -> list[str]:
         return [str(index.name) for index in indexes(self._dialect.name) if index.name not in self._names("index")]
+
+    @property
+    def forbidden(self) -> list[str]:
+        """The tables, but for `users`, on which the role lacks some of `RIGHTS`."""
+        return [name for name in TABLES if name in self._names("forbidden")]
 
     @property
     def owns_users(self) -> bool:

@@ -19,20 +19,6 @@ LOCKED = (
 )
 # What a change of a task changes too, so that it has to be on the same machine.
 COLOCATED = [name for name in TABLES if name not in ("users", "tasks")]
-# Each only where it is not so yet. One shard after the other, because the tables were made in the same transaction.
-# https://docs.citusdata.com/en/stable/develop/reference_ddl.html
-ON_CITUS = (
-    "SET LOCAL citus.multi_shard_modify_mode TO 'sequential'",
-    "SET LOCAL citus.enable_local_reference_table_foreign_keys TO off",
-    *(
-        f"SELECT {call} WHERE NOT EXISTS (SELECT FROM pg_dist_partition WHERE logicalrelid = '{table}'::regclass)"
-        for table, call in (
-            ("users", "create_reference_table('users')"),
-            ("tasks", "create_distributed_table('tasks', 'user_id')"),
-            *((name, f"create_distributed_table('{name}', 'user_id', colocate_with => 'tasks')") for name in COLOCATED),
-        )
-    ),
-)
 
 
 def version_table(dialect: Dialect, schema: str | None = None) -> list[str]:
@@ -48,6 +34,24 @@ def version_table(dialect: Dialect, schema: str | None = None) -> list[str]:
     return [create] if dialect.name == "sqlite" else [create, f"GRANT SELECT ON {name} TO PUBLIC"]
 
 
+def on_citus(*colocated: str) -> list[str]:
+    """The statements, for one transaction, that spread users, tasks and these tables, each unless it is so already.
+
+    https://docs.citusdata.com/en/stable/develop/reference_ddl.html
+    """
+    calls = {"users": "create_reference_table('users')", "tasks": "create_distributed_table('tasks', 'user_id')"}
+    calls |= {name: f"create_distributed_table('{name}', 'user_id', colocate_with => 'tasks')" for name in colocated}
+    return [
+        # One shard after the other, because the tables were made in the same transaction.
+        "SET LOCAL citus.multi_shard_modify_mode TO 'sequential'",
+        "SET LOCAL citus.enable_local_reference_table_foreign_keys TO off",
+        *(
+            f"SELECT {call} WHERE NOT EXISTS (SELECT FROM pg_dist_partition WHERE logicalrelid = '{name}'::regclass)"
+            for name, call in calls.items()
+        ),
+    ]
+
+
 def creation(dialect: Dialect, tables: Tables) -> list[str]:
     """The statements that create what is missing, for one transaction, whoever else runs them at the same time.
 
@@ -60,5 +64,5 @@ def creation(dialect: Dialect, tables: Tables) -> list[str]:
         stamp = f"INSERT INTO {VERSION_TABLE} SELECT '{HEAD}' WHERE NOT EXISTS (SELECT * FROM {VERSION_TABLE})"
         statements += [*version_table(dialect), stamp]
     if tables.is_new and tables.on_citus:
-        statements += ON_CITUS
+        statements += on_citus(*COLOCATED)
     return statements if dialect.name == "sqlite" else [*LOCKED, *statements]

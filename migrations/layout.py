@@ -10,10 +10,11 @@ import migrations
 from database import DatabaseError, DatabaseUnavailable, Engine, NotPrepared, Rows
 from database.errors import NOT_ALLOWED, TablesMissing
 from database.loops import in_thread
-from migrations.comparison import INSPECT, ON_CITUS, Tables
+from migrations.comparison import INSPECT, ON_CITUS, RIGHTS, Tables
 from migrations.creation import creation
 
 WHERE_NOT_ALLOWED = "; grant this role CREATE, or run `python -m release` as the owner of the tables"
+LACKING = "The role in DATABASE_URL lacks rights, for which requests get a 503; as the owner of the tables, run"
 
 Distribution = Literal["none", "partitioned", "Citus"]
 
@@ -27,6 +28,8 @@ class Layout(NamedTuple):
     # The newest revision of `migrations/` that the tables have.
     version: str
     distribution: Distribution
+    # Tables on which the role lacks rights.
+    forbidden: Sequence[str]
 
     def remarks(self) -> Iterator[str]:
         """Warnings for the operator, one sentence each."""
@@ -34,6 +37,9 @@ class Layout(NamedTuple):
             yield "Another program keeps its accounts in the table users; people without a row there get a 401."
         if self.missing_indexes:
             yield f"Long lists are slow without {' and '.join(self.missing_indexes)}; `python -m release` builds them."
+        if self.forbidden:
+            grant = f"GRANT {', '.join(RIGHTS)} ON {', '.join(self.forbidden)} TO that role"
+            yield f"{LACKING} {grant}."
         if self.version != migrations.HEAD:
             yield f"The tables are of version {self.version}, which is newer than this code; update it soon."
 
@@ -54,8 +60,11 @@ async def prepare(engine: Engine, seconds: float) -> Layout:
     if migrations.is_behind(tables.version):
         await upgrade(engine)
         tables = await _inspect(engine, seconds)
-    distribution = await distribution_of(engine, tables, seconds)
-    return Layout(tables.owns_users, tables.missing_indexes, str(tables.version), distribution)
+    return layout_of(tables, await distribution_of(engine, tables, seconds))
+
+
+def layout_of(tables: Tables, distribution: Distribution) -> Layout:
+    return Layout(tables.owns_users, tables.missing_indexes, str(tables.version), distribution, tables.forbidden)
 
 
 async def upgrade(engine: Engine) -> None:

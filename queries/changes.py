@@ -39,10 +39,8 @@ def _on_postgresql(element: Any, compiler: Any, **options: Any) -> str:
 
 
 def tick(*only_if: ColumnElement[bool]) -> Insert:
-    """Move the clock of the person: to now, or by a microsecond where it is there already or beyond.
-
-    A new clock knows of nothing before it: there may have been another one, which was deleted with the person's rows.
-    """
+    """Move the clock of the person: to now, or by a microsecond where it is there already or beyond."""
+    # A new clock knows nothing of what was before: the person may have been deleted with all their tasks, and be back.
     start = {"user_id": bindparam("owner"), "latest": NOW, "forgotten": NOW}
     first = insert_or(CHANGE_CLOCKS)
     if only_if:
@@ -67,7 +65,7 @@ def deletion(which: tuple[ColumnElement[bool], ...]) -> tuple[Executable, ...]:
     forgotten = select(func.max(_gone.deleted_at)).where(*_EXPIRED).scalar_subquery()
     return (
         tick(),
-        update(CHANGE_CLOCKS).where(_OWN, select(_gone.id).where(*_EXPIRED).exists()).values(forgotten=forgotten),
+        update(CHANGE_CLOCKS).where(_OWN, _clock.forgotten < forgotten).values(forgotten=forgotten),
         delete(DELETED_TASKS).where(*_EXPIRED),
         keep,
         delete(TASKS).where(*which),
@@ -97,16 +95,28 @@ class Changes(NamedTuple):
 
 
 _KEY, _ID = bindparam("key", type_=NOW.type), bindparam("id", type_=_task.id.type)
-_CHANGED = select(*TASK_COLUMNS).where(
-    _task.user_id == bindparam("owner"), tuple_(_task.updated_at, _task.id) > tuple_(_KEY, _ID)
+_LIMIT: ColumnElement[int] = bindparam("row_limit")
+_CHANGED = (
+    select(*TASK_COLUMNS)
+    .where(_task.user_id == bindparam("owner"), tuple_(_task.updated_at, _task.id) > tuple_(_KEY, _ID))
+    .order_by(_task.updated_at, _task.id)
+    .limit(_LIMIT)
+    .subquery()
 )
-_AS_DELETED = {"id": _gone.id, "updated_at": _gone.deleted_at.label("updated_at")}
-_DELETED = select(*(_AS_DELETED.get(each.name, null().label(each.name)) for each in TASK_COLUMNS)).where(
-    _gone.user_id == bindparam("owner"),
-    tuple_(_gone.deleted_at, _gone.id) > tuple_(_KEY, _ID),
-    _gone.deleted_at > bindparam("floor", type_=NOW.type),
+_DELETED = (
+    select(_gone.id, _gone.deleted_at.label("updated_at"))
+    .where(
+        _gone.user_id == bindparam("owner"),
+        tuple_(_gone.deleted_at, _gone.id) > tuple_(_KEY, _ID),
+        _gone.deleted_at > bindparam("floor", type_=NOW.type),
+    )
+    .order_by(_gone.deleted_at, _gone.id)
+    .limit(_LIMIT)
+    .subquery()
 )
-_BOTH = _CHANGED.union_all(_DELETED).order_by("updated_at", "id").limit(bindparam("row_limit")).subquery()
+_AS_TASKS = select(*(_DELETED.c.get(each.name, null().label(each.name)) for each in TASK_COLUMNS))
+# Each has its own limit, so that PostgreSQL reads no more of it, in the order of its index.
+_BOTH = select(_CHANGED).union_all(_AS_TASKS).order_by("updated_at", "id").limit(_LIMIT).subquery()
 # The clock alone where nothing has changed.
 _LIST = (
     select(_clock.latest, _clock.forgotten, *_BOTH.c)
@@ -115,7 +125,7 @@ _LIST = (
     .order_by(_BOTH.c.updated_at, _BOTH.c.id)
 )
 _NEWEST = select(func.max(_task.updated_at)).where(_task.user_id == bindparam("owner")).scalar_subquery()
-_CATCH_UP = (tick(), update(CHANGE_CLOCKS).where(_OWN, _clock.latest < _NEWEST).values(latest=_NEWEST), _LIST)
+CATCH_UP = (tick(), update(CHANGE_CLOCKS).where(_OWN, _clock.latest < _NEWEST).values(latest=_NEWEST), _LIST)
 _EVERYTHING = Since(datetime.max.replace(tzinfo=UTC), datetime.min.replace(tzinfo=UTC), 0)
 
 
@@ -128,15 +138,18 @@ async def list_changes(database: Caller, user_id: str, since: Since | None, limi
     """
     values = {"owner": user_id, "row_limit": limit, **(since or _EVERYTHING)._asdict()}
     rows = await database.execute(_LIST, values)
+    if since and not rows:
+        # Whoever was given a token had a clock.
+        raise TokenTooOld
     if not rows or (rows[-1].id is not None and rows[-1].updated_at > rows[-1].latest):
-        rows = await database.execute(_CATCH_UP, {**values, "now": now()})
+        rows = await database.execute(CATCH_UP, {**values, "now": now()})
     latest, forgotten = rows[0].latest, rows[0].forgotten
     if since:
-        restored = since.id == MAXIMUM_ID and since.key > latest
+        restored = since.floor > latest or (since.id == MAXIMUM_ID and since.key > latest)
         if restored or (forgotten and max(since.floor, since.key) < forgotten):
             raise TokenTooOld
     return Changes([row for row in rows if row.id is not None], since.floor if since else latest, latest)
 
 
 # For `Database`, which refuses at start what it could not run.
-STATEMENTS = (_LIST, _CATCH_UP)
+STATEMENTS = (_LIST, CATCH_UP)

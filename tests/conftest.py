@@ -28,8 +28,8 @@ __all__ = ["Rows", "RowsOf", "database_name", "missing"]
 
 pytest_plugins = ["tests.support.databases"]
 
-# Folders whose tests see the app as a process, or parts of it as they are tested elsewhere.
-FROM_OUTSIDE = ("attacks", "browser", "faults")
+# Folders whose tests see the app as a process, or parts of it as they are tested elsewhere; the longest come first.
+FROM_OUTSIDE = ("browser", "faults", "attacks")
 CONTAINERS = Path(__file__).parent / "containers"
 LEFT_OUT = "starts a server, a browser or npm"
 
@@ -85,6 +85,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if item.path.parent.name in FROM_OUTSIDE:
             item.add_marker("no_cover")
     items.sort(key=lambda item: item.get_closest_marker("no_cover") is None)
+    rank = {folder: number for number, folder in enumerate(FROM_OUTSIDE)}
+    items.sort(key=lambda item: rank.get(item.path.parent.name, len(rank)))
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -20,7 +20,7 @@ from database.postgres import Postgres
 from database.urls import is_in_memory
 from keys import TIMEOUT, KeySet, usable_keys
 from migrations import HEAD, is_behind
-from migrations.layout import Layout, distribution_of, prepare, read_tables
+from migrations.layout import distribution_of, layout_of, prepare, read_tables
 from settings import Settings, SettingsError
 from web.report import Report, variables, without_secrets
 
@@ -175,7 +175,7 @@ async def _describe_tables(engine: Engine, report: Report) -> None:
     report.line("tables", f"{found}; this code needs version {HEAD}{advice}")
     report.line("distribution", distribution)
     if tables.exist and not faults and not behind:
-        for remark in Layout(tables.owns_users, tables.missing_indexes, str(tables.version), distribution).remarks():
+        for remark in layout_of(tables, distribution).remarks():
             report.line("note", remark)
 
 

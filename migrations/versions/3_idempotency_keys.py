@@ -12,7 +12,7 @@ down_revision = "2"
 
 
 def upgrade() -> None:
-    create_own_tables(create)
+    create_own_tables(create, "idempotency_keys")
 
 
 def create(owner: Callable[[], sa.Column[str]]) -> None:

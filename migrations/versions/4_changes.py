@@ -12,7 +12,7 @@ down_revision = "3"
 
 
 def upgrade() -> None:
-    create_own_tables(create)
+    create_own_tables(create, "change_clocks", "deleted_tasks")
 
 
 def create(owner: Callable[[], sa.Column[str]]) -> None:

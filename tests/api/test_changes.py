@@ -194,6 +194,20 @@ def test_deletions_are_forgotten_after_a_time_and_tokens_from_before_are_too_old
     assert again.tasks == everything(ada)
 
 
+def test_what_an_operator_had_forgotten_stays_forgotten(
+    ada: TestClient, rows: Rows, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As after a backup was restored, when deletions of before expire."""
+    tasks = [create(ada) for _ in range(2)]
+    ada.delete(f"/api/tasks/{tasks[0]['id']}")
+    token = ada.get("/api/changes").json()["token"]
+    rows("UPDATE change_clocks SET latest = '2199-01-01 00:00:00.000001', forgotten = '2199-01-01 00:00:00.000001'")
+    monkeypatch.setattr(store, "DELETED_KEPT", timedelta(0))
+    ada.delete(f"/api/tasks/{tasks[1]['id']}")
+
+    assert ada.get("/api/changes", params={"since": token}).status_code == 410
+
+
 def test_the_first_part_of_an_old_list_is_too_old_as_well(ada: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
     tasks = [create(ada) for _ in range(3)]
     token = ada.get("/api/changes?limit=2").json()["token"]

@@ -1,7 +1,7 @@
 """The contract as plain Python: what a body means, and what two people have after any sequence of requests."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
 from typing import Any
 
@@ -104,12 +104,45 @@ def values(body: JSON) -> JSON:
     return {name: rule(body[name]) for name, rule in RULES.items() if name in body}
 
 
+def tag_of(task: JSON) -> str:
+    return f'"{task["updated_at"]}"'
+
+
+@dataclass
+class Copy:
+    """What a client has that follows the changes."""
+
+    token: str | None = None
+    tasks: dict[int, JSON] = field(default_factory=dict)
+
+    def restart(self) -> None:
+        self.token, self.tasks = None, {}
+
+    def apply(self, changes: JSON) -> None:
+        self.tasks |= {task["id"]: task for task in changes["tasks"]}
+        for task_id in changes["deleted"]:
+            self.tasks.pop(task_id, None)
+        self.token = changes["token"]
+
+
 @dataclass
 class Person:
-    """Somebody, and their tasks as the API has to answer them, by id."""
+    """Somebody, and their tasks as the API has to answer them, by id; and what two clients of theirs have."""
 
     name: str
-    tasks: dict[int, JSON]
+    tasks: dict[int, JSON] = field(default_factory=dict)
+    # All ETags that a task has had, the first one first.
+    tags: dict[int, list[str]] = field(default_factory=dict)
+    # The time of the latest change.
+    latest: str = ""
+    copies: tuple[Copy, Copy] = field(default_factory=lambda: (Copy(), Copy()))
+
+    def changed(self, task: JSON) -> None:
+        """Keep the task as it is now. Each change of a person's has a later time than all before it."""
+        assert task["updated_at"] > self.latest
+        self.latest = task["updated_at"]
+        self.tasks[task["id"]] = task
+        self.tags.setdefault(task["id"], []).append(tag_of(task))
 
     def listed(self, status: str, sort: str) -> list[JSON]:
         chosen = [

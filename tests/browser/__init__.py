@@ -1,1 +1,1 @@
-"""Real Chromium, driven by scripts of this folder."""
+"""Real browsers, driven by scripts of this folder."""

@@ -84,15 +84,21 @@ class Api:
             "DATABASE_URL": database_url,
             **listening(self.port),
         }
-        self._process: Process | None = None
+        self._processes: list[Process] = []
 
     def start(self, command: Command = SERVE) -> None:
-        self._process = Process(command, self._environment, cwd=ROOT)
-        self._process.wait_until(lambda: answers(f"{self.address}/health"))
+        process = Process(command, self._environment, cwd=ROOT)
+        self._processes.append(process)
+        process.wait_until(lambda: answers(f"{self.address}/health"))
 
     def stop(self) -> None:
-        if self._process:
-            self._process.terminate()
+        for process in self._processes:
+            process.terminate()
+
+    def requests(self) -> list[str]:
+        """All that it has answered since the first start, as its log has it: "GET /api/tasks 200"."""
+        lines = "".join(process.output() for process in self._processes).splitlines()
+        return [" ".join(line.split()[4:7]) for line in lines if " todo.access " in line]
 
     def restart(self) -> None:
         self.stop()

@@ -1,8 +1,9 @@
 // What the example app makes of answers that come late, when more has been done meanwhile, here or in another tab.
 import assert from "node:assert/strict";
 import {
-  add, alerted, button, call, checkbox, eventually, hasFocus, heading, later, newTask, said, sees, show, sort,
+  add, alerted, button, call, checkbox, hasFocus, heading, later, newTask, said, sees, show, sort,
 } from "./person.mjs";
+import { eventually } from "./story.mjs";
 
 const { API, APP } = process.env;
 const CORS = { "Access-Control-Allow-Origin": APP, "Access-Control-Expose-Headers": "Retry-After" };

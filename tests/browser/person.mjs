@@ -1,22 +1,10 @@
 // What a person does in the example app, and sees there.
 import assert from "node:assert/strict";
 import { readFile } from "node:fs/promises";
-import { setTimeout as delay } from "node:timers/promises";
-import { isDeepStrictEqual } from "node:util";
-import { screenshot } from "./story.mjs";
+import { eventually, screenshot } from "./story.mjs";
 
 const { API } = process.env;
-const STEP_TIMEOUT_MS = 20_000;
 const AXE = await readFile(new URL(import.meta.resolve("axe-core/axe.min.js")), "utf8");
-
-/** Wait until `read()` gives what is expected. */
-export async function eventually(read, expected) {
-  for (const deadline = Date.now() + STEP_TIMEOUT_MS; ; await delay(50)) {
-    const actual = await read();
-    if (isDeepStrictEqual(actual, expected)) return;
-    if (Date.now() > deadline) assert.deepEqual(actual, expected);
-  }
-}
 
 export const heading = (page, name) => page.getByRole("heading", { name, exact: true });
 export const button = (page, name) => page.getByRole("button", { name, exact: true });

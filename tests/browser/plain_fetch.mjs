@@ -2,9 +2,9 @@
 import assert from "node:assert/strict";
 import { once } from "node:events";
 import { createServer } from "node:http";
-import { story } from "./story.mjs";
+import { control, story } from "./story.mjs";
 
-const { API, FRONTEND, STRANGER, TOKEN } = process.env;
+const { API, FRONTEND, STRANGER, TOKEN, UNCHECKED } = process.env;
 
 const BLANK = '<!doctype html><link rel="icon" href="data:,"><title>Blank</title>';
 
@@ -23,7 +23,7 @@ async function visit(open, origin) {
 }
 
 /** What a script of the page gets: the status, the body's text and one header; or the error of `fetch`. */
-const ask = (page, method, path, { body, token = TOKEN, header = "Link" } = {}) =>
+const ask = (page, method, path, { body, token = TOKEN, header = "Link", headers } = {}) =>
   page.evaluate(
     async ({ address, header, ...options }) => {
       try {
@@ -37,7 +37,7 @@ const ask = (page, method, path, { body, token = TOKEN, header = "Link" } = {}) 
       address: `${API}${path}`,
       header,
       method,
-      headers: { Authorization: `Bearer ${token}`, "Content-Type": "application/json", "X-App-Version": "7" },
+      headers: { Authorization: `Bearer ${token}`, "Content-Type": "application/json", "X-App-Version": "7", ...headers },
       body,
     },
   );
@@ -58,18 +58,26 @@ await story(async ({ open, step }) => {
   assert.equal(created, 201);
   assert.equal(location, `/api/tasks/${task.id}`);
   assert.equal(task.completed, false);
-  assert.deepEqual(await json(page, "GET", "/api/tasks"), [200, [task], null]);
+  assert.deepEqual(await json(page, "GET", "/api/tasks?status=pending"), [200, [task], null]);
 
-  const [toggled, completed] = await json(page, "PATCH", `${location}/complete`);
-  assert.deepEqual([toggled, completed.completed], [200, true]);
+  const again = { body, headers: { "Idempotency-Key": "one" }, header: "Idempotency-Replayed" };
+  const [, oats, first] = await json(page, "POST", "/api/tasks", again);
+  assert.equal(first, null);
+  assert.deepEqual(await json(page, "POST", "/api/tasks", again), [201, oats, "true"]);
+
+  const [toggled, completed, tag] = await json(page, "PATCH", `${location}/complete`, { header: "ETag" });
+  assert.deepEqual([toggled, completed.completed, tag], [200, true, `"${completed.updated_at}"`]);
+  const stale = { body, headers: { "If-Match": `"${task.updated_at}"` }, header: "ETag" };
+  const [refused, conflict, current] = await json(page, "PUT", location, stale);
+  assert.deepEqual([refused, conflict.task, current], [412, completed, tag]);
   const [changed, renamed] = await json(page, "PUT", location, { body: JSON.stringify({ ...completed, title: "Oats" }) });
   assert.deepEqual([changed, renamed.title], [200, "Oats"]);
 
-  await json(page, "POST", "/api/tasks", { body });
   const [, [, ...none], link] = await json(page, "GET", "/api/tasks?limit=1");
   assert.deepEqual(none, []);
   assert.match(link, /^<\/api\/tasks\?limit=1&cursor=.+>; rel="next"$/);
 
+  assert.deepEqual(await ask(page, "DELETE", `/api/tasks/${oats.id}`), [204, "", null]);
   assert.deepEqual(await ask(page, "DELETE", location), [204, "", null]);
 
   step("refusals can be read");
@@ -82,11 +90,21 @@ await story(async ({ open, step }) => {
   const [unknown, , challenge] = await json(page, "GET", "/api/tasks", { token: "no.such.token", header: "WWW-Authenticate" });
   assert.equal(unknown, 401);
   assert.match(challenge, /^Bearer error="invalid_token"/);
-  assert.deepEqual(page.complaints.filter((text) => !text.startsWith("Failed to load resource")), []);
+  const [away, { detail: keys }, retry] = await json(page, "GET", "/api/tasks", { token: UNCHECKED, header: "Retry-After" });
+  assert.deepEqual([away, keys], [503, "No keys could be fetched since this API started; check its BETTER_AUTH_URL and JWKS_URL."]);
+  assert.match(retry, /^[0-9]+$/);
 
   step("another origin gets nothing");
   const stranger = await visit(open, STRANGER);
   assert.deepEqual(await ask(stranger, "GET", "/api/tasks"), ["TypeError"]);
-  assert.ok(stranger.complaints.some((text) => text.includes("blocked by CORS policy")), stranger.complaints.join("\n"));
+  // Without a preflight, since it has no header of its own.
+  assert.equal(await stranger.evaluate((address) => fetch(address).catch(({ name }) => name), `${API}/api/tasks`), "TypeError");
+
+  step("a defect can be read, and no page has complained of anything else");
+  await control("break-down");
+  const [broken, { detail: defect }, id] = await json(page, "GET", "/api/tasks", { header: "X-Request-ID" });
+  assert.deepEqual([broken, defect], [500, "Something is wrong on our side; it has been logged."]);
+  assert.match(id, /^[0-9a-f]{32}$/);
+  assert.deepEqual(page.complaints.filter((text) => !text.startsWith("Failed to load resource")), []);
 });
 server.close();

@@ -1,4 +1,4 @@
-"""Acts out a script of this folder in Chromium, and lets it act on the test's servers meanwhile."""
+"""Acts out a script of this folder in a browser, and lets it act on the test's servers meanwhile."""
 
 import os
 import shutil
@@ -20,27 +20,40 @@ END = "The end."
 Actions = Mapping[str, Callable[[], object]]
 
 
-def chromium() -> str:
-    """Where it is; without it the test is skipped, or under CI a failure."""
-    path = shutil.which("chromium") or ""
-    if not path:
-        missing("chromium")
-    return path
+# The programs of each, the one to start first, and what has to be installed for them.
+BROWSERS = {
+    "chromium": (["chromium"], "chromium"),
+    "firefox": (["firefox-esr"], "firefox-esr"),
+    "webkit": (["WebKitWebDriver", "Xvfb"], "webkit2gtk-driver and xvfb"),
+}
 
 
-def play(script: str, scratch: Path, actions: Actions | None = None, **environment: str) -> None:
+def find(browser: str) -> str:
+    """Where its program is; without it the test is skipped, or under CI a failure."""
+    programs, packages = BROWSERS[browser]
+    found = [shutil.which(program) or "" for program in programs]
+    if not all(found):
+        missing(packages)
+    return found[0]
+
+
+def play(
+    script: str, scratch: Path, actions: Actions | None = None, *, browser: str = "chromium", **environment: str
+) -> None:
     """Run the script to its end; when it fails, so does the test, with the step and what the pages said.
 
-    `actions` are what the script may do to the test's servers, by name. Screenshots go to a folder of the test's own in
-    BROWSER_SCREENSHOTS when that is set, else to `scratch`.
+    `actions` are what the script may do to the test's servers, by name. When BROWSER_SCREENSHOTS is set, screenshots go
+    to a folder of the test's own in there; else only those of a failure are made, in `scratch`.
     """
-    browser = chromium()
+    program, pictures = find(browser), os.environ.get("BROWSER_SCREENSHOTS", "")
     install(FOLDER)
     with controlled(actions or {}) as address:
         variables = {
-            "CHROMIUM": browser,
+            "BROWSER": browser,
+            "PROGRAM": program,
             "CONTROL": address,
-            "SCREENSHOTS": str(Path(os.environ.get("BROWSER_SCREENSHOTS", scratch.parent)) / scratch.name),
+            "SCREENSHOTS": str(Path(pictures or scratch.parent) / scratch.name),
+            "EVERY_SCREENSHOT": pictures,
             "HOME": str(scratch),
             **environment,
         }

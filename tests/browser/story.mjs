@@ -1,26 +1,16 @@
 // What every story needs: a browser, steps with names, and a failure that shows where the page was.
 import assert from "node:assert/strict";
 import { join } from "node:path";
-import { chromium } from "playwright-core";
+import { setTimeout as delay } from "node:timers/promises";
+import { isDeepStrictEqual } from "node:util";
+import { start } from "./browsers.mjs";
 
-const { CHROMIUM, CONTROL, SCREENSHOTS } = process.env;
-const ARGUMENTS = [
-  "--no-sandbox",
-  "--disable-gpu",
-  "--disable-background-networking",
-  "--disable-component-update",
-  "--disable-sync",
-];
-
-// Reported before any script of the page runs.
-const reportViolations = () =>
-  document.addEventListener("securitypolicyviolation", ({ violatedDirective, blockedURI, sourceFile }) =>
-    console.error(`Content-Security-Policy: ${violatedDirective} refused ${blockedURI} in ${sourceFile}`),
-  );
+const { CONTROL, EVERY_SCREENSHOT, SCREENSHOTS } = process.env;
+const STEP_TIMEOUT_MS = 20_000;
 
 /** Act out `plot`, then say so on standard output; a failure goes there as well, and ends the process with 1. */
 export async function story(plot) {
-  const browser = await chromium.launch({ executablePath: CHROMIUM, args: ARGUMENTS });
+  const browser = await start();
   const pages = [];
   let current = "the beginning";
 
@@ -29,17 +19,8 @@ export async function story(plot) {
     console.log(`- ${name}`);
   };
 
-  /** A page with cookies of its own, which keeps what its console says in `complaints`. */
   const open = async (options) => {
-    const context = await browser.newContext(options);
-    await context.addInitScript(reportViolations);
-    const page = await context.newPage();
-    page.complaints = [];
-    page.on("console", (message) => {
-      const { url } = message.location();
-      if (["error", "warning"].includes(message.type())) page.complaints.push(`${message.text()} ${url}`);
-    });
-    page.on("pageerror", (error) => page.complaints.push(`uncaught ${error.stack}`));
+    const page = await browser.open(options);
     pages.push(page);
     return page;
   };
@@ -56,14 +37,26 @@ export async function story(plot) {
 }
 
 async function describe(page, name) {
-  console.log(`\n${name}: ${page.url()}`, ...page.complaints.map((text) => `\n  console: ${text}`));
-  console.log(`  screenshot: ${await screenshot(page, name).catch(({ message }) => message)}`);
+  console.log(`\n${name}: ${await page.url()}`, ...page.complaints.map((text) => `\n  console: ${text}`));
+  console.log(`  screenshot: ${await capture(page, name).catch(({ message }) => message)}`);
 }
 
-export async function screenshot(page, name) {
+/** For a person to look at, if one wants to. */
+export const screenshot = (page, name) => EVERY_SCREENSHOT && capture(page, name);
+
+async function capture(page, name) {
   const path = join(SCREENSHOTS, `${name}.png`);
   await page.screenshot({ path, fullPage: true });
   return path;
+}
+
+/** Wait until `read()` gives what is expected. */
+export async function eventually(read, expected) {
+  for (const deadline = Date.now() + STEP_TIMEOUT_MS; ; await delay(50)) {
+    const actual = await read();
+    if (isDeepStrictEqual(actual, expected)) return;
+    if (Date.now() > deadline) assert.deepEqual(actual, expected);
+  }
 }
 
 /** Let the test act on the servers: one of the actions that it offers. */

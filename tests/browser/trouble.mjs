@@ -1,11 +1,11 @@
 // What the example app makes of refused tokens, of a backend that is away, and of slow and refused changes.
 import assert from "node:assert/strict";
 import {
-  alerted, alerts, button, checkbox, eventually, hasFocus, heading, inspect, later, newTask, said, sees, show, signIn,
+  alerted, alerts, button, checkbox, hasFocus, heading, inspect, later, newTask, said, sees, show, signIn,
   signOut, signUp,
 } from "./person.mjs";
 import { hold } from "./late.mjs";
-import { control } from "./story.mjs";
+import { control, eventually } from "./story.mjs";
 
 const { APP } = process.env;
 const TOKEN = "/api/auth/token";

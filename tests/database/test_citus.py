@@ -41,15 +41,17 @@ CREATE FUNCTION create_distributed_table_concurrently(name regclass, owner text,
     INSERT INTO pg_dist_partition VALUES (name, 'h', 's') $$;
 """
 CALLS = "SELECT call, sequential, foreign_keys FROM calls ORDER BY number"
+# What goes beside the tasks, in the order in which the revisions make it.
+COMPANY = ("idempotency_keys", "change_clocks", "deleted_tasks")
 AT_CREATION = [
     ("reference users", "sequential", "off"),
     ("distribute tasks by user_id", "sequential", "off"),
-    ("distribute idempotency_keys by user_id with tasks", "sequential", "off"),
+    *((f"distribute {name} by user_id with tasks", "sequential", "off") for name in COMPANY),
 ]
 CONCURRENTLY = [
     ("reference users", None, None),
     ("concurrently distribute tasks by user_id with default", None, None),
-    ("concurrently distribute idempotency_keys by user_id with tasks", None, None),
+    *((f"concurrently distribute {name} by user_id with tasks", None, None) for name in COMPANY),
 ]
 
 
@@ -99,17 +101,23 @@ def test_filled_tables_are_distributed_by_a_command_of_its_own(
     assert rows_of(citus, CALLS) == CONCURRENTLY
 
 
-def test_tables_that_are_distributed_get_company_on_their_machines(citus: str, rows_of: RowsOf) -> None:
-    """By the revision that makes the table of keys."""
+@pytest.mark.parametrize(("version", "there"), [("2", ()), ("3", COMPANY[:1])], ids=["keys", "changes"])
+def test_tables_that_are_distributed_get_company_on_their_machines(
+    citus: str, rows_of: RowsOf, version: str, there: tuple[str, ...]
+) -> None:
+    """By the revisions that make the other tables."""
+    new = COMPANY[len(there) :]
     release.main()
-    rows_of(citus, "DROP TABLE idempotency_keys")
-    rows_of(citus, f"UPDATE {VERSION_TABLE} SET version_num = '2'")
+    rows_of(citus, f"DROP TABLE {', '.join(new)}")
+    rows_of(citus, f"UPDATE {VERSION_TABLE} SET version_num = '{version}'")
     rows_of(citus, "CREATE EXTENSION citus")
     rows_of(citus, "INSERT INTO pg_dist_partition VALUES ('users', 'n', 't'), ('tasks', 'h', 's')")
+    for name in there:
+        rows_of(citus, f"INSERT INTO pg_dist_partition VALUES ('{name}', 'h', 's')")
 
     release.main()
 
-    assert rows_of(citus, CALLS) == AT_CREATION[2:]
+    assert rows_of(citus, CALLS) == AT_CREATION[-len(new) :]
 
 
 def test_the_check_names_it(citus: str, rows_of: RowsOf, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,11 +1,13 @@
 """What the planners make of the indexes: a page is read from one of them in its order, without a sort."""
 
 import asyncio
+import re
 import sqlite3
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import closing
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import psycopg2
 import pytest
@@ -16,7 +18,8 @@ from sqlalchemy.dialects.sqlite.pysqlite import SQLiteDialect_pysqlite
 import store
 from database import Caller, Database, Executables
 from migrations.layout import prepare
-from paging import Position, Sort, Status
+from paging import MAXIMUM_ID, Position, Since, Sort, Status
+from queries.changes import list_changes
 from settings import Settings
 from tests.support.servers import Postgres
 from tests.support.tokens import SECRET
@@ -26,7 +29,20 @@ KEYS = {"created": "created_at", "title": "title", "due_date": "due_date"}
 OWNER = "7"
 PAGE = 20
 
-Plan = Callable[[Status, Sort, Position | None], str]
+NOW = datetime(2026, 1, 31, tzinfo=UTC)
+# Half of the changes are later than the second one.
+TOKENS = [None, Since(NOW, NOW, MAXIMUM_ID), Since(NOW, NOW, 1)]
+
+# Of what such a function asks: a page of a list, or what changed since.
+Plan = Callable[[Callable[[Caller], Awaitable[object]]], str]
+
+
+class Row(NamedTuple):
+    """What satisfies the queries."""
+
+    latest: datetime
+    forgotten: None = None
+    id: None = None
 
 
 class Explaining(Caller):
@@ -35,10 +51,12 @@ class Explaining(Caller):
     def __init__(self, database: Database, explain: Callable[[Executable, Mapping[str, Any]], str]) -> None:
         super().__init__(database, OWNER)
         self.explain = explain
+        self.plan = ""
 
     async def execute(self, statement: Executables, values: Mapping[str, Any] | None = None) -> Any:
         assert isinstance(statement, Executable)
-        return self.explain(statement, values or {})
+        self.plan = self.explain(statement, values or {})
+        return [Row(NOW)]
 
 
 def open_database(url: str) -> Database:
@@ -58,7 +76,7 @@ def on_postgresql(postgres: Postgres) -> Iterator[tuple[Database, Plan]]:
         "INSERT INTO tasks (user_id, title, completed, due_date, created_at, updated_at)"
         f" SELECT CASE WHEN n % 2 = 0 THEN '{OWNER}' ELSE (n % 100 + 1)::text END, 'Task ' || n, n % 7 = 0,"
         " CASE WHEN n / 2 % 2 = 0 THEN now() + n % 1000 * interval '1 day' END,"
-        " now() - n * interval '1 s', now() FROM generate_series(1, 20000) n",
+        " now() - n * interval '1 s', now() - n * interval '1 s' FROM generate_series(1, 20000) n",
     )
     postgres.execute(name, "ANALYZE")
     dialect = PGDialect_psycopg2()  # type: ignore[no-untyped-call]
@@ -101,11 +119,19 @@ def on_sqlite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Databa
 
 
 def planner(database: Database, explain: Callable[[Executable, Mapping[str, Any]], str]) -> Plan:
-    def plan(status: Status, sort: Sort, after: Position | None) -> str:
-        caller = Explaining(database, explain)
-        return str(asyncio.run(store.list_tasks(caller, OWNER, status, sort, PAGE, after)))
+    def plan(ask: Callable[[Caller], Awaitable[object]]) -> str:
+        async def asked() -> str:
+            caller = Explaining(database, explain)
+            await ask(caller)
+            return caller.plan
+
+        return asyncio.run(asked())
 
     return plan
+
+
+def page_of(status: Status, sort: Sort, after: Position | None) -> Callable[[Caller], Awaitable[object]]:
+    return lambda caller: store.list_tasks(caller, OWNER, status, sort, PAGE, after)
 
 
 def positions(database: Database, sort: Sort) -> list[Position | None]:
@@ -126,7 +152,7 @@ def test_postgresql_reads_each_page_from_the_index_of_its_order(
     by_status = sort == "created" and status != "all"
     index = "ix_tasks_user_id_completed" if by_status else f"ix_tasks_user_id_{KEYS[sort]}"
 
-    lines = plan(status, sort, positions(database, sort)[page])
+    lines = plan(page_of(status, sort, positions(database, sort)[page]))
 
     assert f"Index Scan using {index}" in lines
     assert "Sort" not in lines
@@ -143,7 +169,27 @@ def test_sqlite_reads_each_page_from_the_index_of_its_order(
     by_status = sort == "created" and status != "all"
     index = "ix_tasks_user_id_completed" if by_status else f"ix_tasks_user_id_{KEYS[sort]}"
 
-    lines = plan(status, sort, positions(database, sort)[page])
+    lines = plan(page_of(status, sort, positions(database, sort)[page]))
 
     assert f"USING INDEX {index}" in lines
     assert "TEMP B-TREE" not in lines
+
+
+@pytest.mark.parametrize("since", TOKENS, ids=["everything", "complete", "half-way"])
+@pytest.mark.parametrize("where", ["on_postgresql", "on_sqlite"])
+def test_what_changed_is_read_from_the_index_of_changes(
+    where: str, since: Since | None, request: pytest.FixtureRequest
+) -> None:
+    """In its order, and no further than the page."""
+    _, plan = request.getfixturevalue(where)
+
+    lines = plan(lambda caller: list_changes(caller, OWNER, since, PAGE))
+    if where == "on_sqlite":
+        assert "SEARCH tasks USING INDEX ix_tasks_user_id_updated_at (user_id=? AND updated_at>?)" in lines
+        assert "SEARCH deleted_tasks USING COVERING INDEX" in lines
+    else:
+        # Between the limit of the tasks and the index nothing is sorted.
+        (part,) = (each for each in re.split("-> +Limit ", lines) if " on tasks " in each)
+        before, index, _ = part.partition("Index Scan using ix_tasks_user_id_updated_at on tasks ")
+        assert index
+        assert "Sort" not in before

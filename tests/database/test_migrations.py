@@ -17,6 +17,7 @@ from app import create_app
 from migrations import LEAVING
 from settings import Settings
 from tests.conftest import RowsOf
+from tests.database.following import Follower
 from tests.database.layouts.__main__ import dump_of_sqlite
 from tests.support.backend import ROOT
 from tests.support.dumps import LAYOUTS, bring_up_to_date, dump, restore_sqlite
@@ -168,6 +169,32 @@ def test_people_find_their_tasks_as_they_were(former: Former, rows_of: RowsOf) -
             values = ("id", "title", "description", "completed", "due_date")
             assert sorted(tuple(task[name] for name in values) for task in found) == tasks
     assert len(stored) == 4
+
+
+@each_layout
+def test_whoever_follows_the_changes_sees_all_tasks_from_before_the_upgrade(
+    former: Former, rows_of: RowsOf, layout: str
+) -> None:
+    """And then each change and each delete, by the token. Nobody has a clock yet in the older layouts."""
+    url = former(layout)
+    stored: dict[str, list[int]] = {}
+    for id_, owner, *_ in rows_of(url, TASKS):
+        stored.setdefault(owner, []).append(id_)
+
+    found = {}
+    with TestClient(create_app(Settings(secret=SECRET, database_url=url))) as client:
+        for person, (first, *others) in stored.items():
+            client.headers.update(bearer(token_of(person)))
+            follower = Follower(client)
+            ids, none = follower.news()
+            assert client.patch(f"/api/tasks/{first}", json={"description": "Changed"}).status_code == 200
+            changed = follower.news()
+            assert client.delete(f"/api/tasks/{first}").status_code == 204
+            found[person] = sorted(ids), none, changed, follower.news()
+            assert follower.tasks.keys() == set(others)
+
+    assert len(found) == 4
+    assert found == {person: (ids, [], ([ids[0]], []), ([], [ids[0]])) for person, ids in stored.items()}
 
 
 def test_the_newest_layout_that_was_kept_is_that_of_a_new_database(

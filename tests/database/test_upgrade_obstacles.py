@@ -10,16 +10,20 @@ from contextlib import closing
 
 import psycopg2
 import pytest
+from starlette.testclient import TestClient
 
 import release
+from app import create_app
 from migrations import HEAD, VERSION_TABLE
+from settings import Settings
 from tests.conftest import Rows, RowsOf, database_name
 from tests.support.backend import ROOT
 from tests.support.dumps import LAYOUTS, dump
 from tests.support.servers import Postgres
-from tests.support.tokens import SECRET
+from tests.support.tokens import SECRET, bearer, token_of
 from tests.support.waiting import until
 
+ADA = bearer(token_of("ada"))
 BEFORE_VERSIONS = dump(LAYOUTS[1], "postgresql")
 TABLES = (
     "SELECT schemaname, tablename FROM pg_tables"
@@ -135,6 +139,39 @@ def test_a_role_that_does_not_own_the_version_changes_nothing(former: str, postg
 
     assert str(exit_.value) == NOT_THE_OWNER.format(VERSION_TABLE)
     assert postgres.execute(former, INDEXES) == before
+
+
+def test_a_role_that_does_not_own_the_tasks_may_use_what_an_upgrade_brings(
+    former: str, postgres: Postgres, clerk: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As it may use the tasks, and nobody else may. No revision brings a gap in which changes are refused."""
+    postgres.execute("postgres", 'CREATE ROLE "The Reader" LOGIN')
+    postgres.execute(former, 'GRANT SELECT ON tasks TO "The Reader"')
+    monkeypatch.setenv("DATABASE_URL", postgres.url(former))
+    release.main()
+
+    names = "ARRAY['idempotency_keys', 'change_clocks', 'deleted_tasks']"
+    found = postgres.execute(
+        former,
+        "SELECT role, privilege, count(*) FILTER (WHERE has_table_privilege(role, name, privilege))"
+        f" FROM unnest(ARRAY['clerk', 'The Reader']) role, unnest({names}) name,"
+        " unnest(ARRAY['DELETE', 'INSERT', 'SELECT', 'UPDATE']) privilege GROUP BY role, privilege"
+        ' ORDER BY role COLLATE "C", privilege',
+    )
+    with TestClient(
+        create_app(Settings(secret=SECRET, database_url=postgres.url(former).replace("postgres@", f"{clerk}@"))),
+        headers=ADA,
+    ) as ada:
+        task = ada.post("/api/tasks", json={"title": "Write"}, headers={"Idempotency-Key": "once"}).json()
+        statuses = [ada.delete(f"/api/tasks/{task['id']}").status_code, ada.get("/api/changes").status_code]
+    postgres.execute(former, 'DROP OWNED BY "The Reader"')
+    postgres.execute("postgres", 'DROP ROLE "The Reader"')
+
+    assert found == [
+        *(("The Reader", right, 3 * (right == "SELECT")) for right in ("DELETE", "INSERT", "SELECT", "UPDATE")),
+        *(("clerk", right, 3) for right in ("DELETE", "INSERT", "SELECT", "UPDATE")),
+    ]
+    assert statuses == [204, 200]
 
 
 @pytest.mark.parametrize(

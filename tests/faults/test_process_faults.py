@@ -16,6 +16,7 @@ import pytest
 
 from tests.conftest import RowsOf, missing
 from tests.faults.client import Client
+from tests.faults.follower import ALL, Follower, following
 from tests.faults.load import STORED, Load
 from tests.faults.processes import family, resident, workers
 from tests.support.backend import ROOT, SERVE, backend, listening
@@ -28,6 +29,10 @@ from tests.support.waiting import until
 END_CONNECTIONS = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{}'"
 
 
+# The limits of those who follow what changes, by whose tasks they are.
+FOLLOWED = {"person0": 1, "person1": 3, "person2": 500}
+
+
 def replaced(whole: Sequence[psutil.Process]) -> bool:
     """Whether another worker is there instead of the last one of this family."""
     now = family(whole[0].pid)
@@ -37,7 +42,8 @@ def replaced(whole: Sequence[psutil.Process]) -> bool:
 def test_a_worker_that_is_killed_loses_nothing_acknowledged(mortal: Postgres, database: str) -> None:
     async def story(api: str, process: Process) -> Load:
         load = Load(api)
-        async with load.running():
+        followers.extend(Follower([api], name, limit=limit) for name, limit in FOLLOWED.items())
+        async with following(*followers), load.running():
             for _ in range(3):
                 await load.more(200)
                 # The last two are the workers; before them comes multiprocessing's own.
@@ -50,11 +56,14 @@ def test_a_worker_that_is_killed_loses_nothing_acknowledged(mortal: Postgres, da
                 load.going.set()
         return load
 
+    followers: list[Follower] = []
     with workers(mortal.url(database)) as (process, api):
         load = asyncio.run(story(api, process))
     # At most those that the killed worker had at hand.
     assert {outcome.status for outcome in load.failed()} <= {None}
     assert load.compare(mortal.execute(database, STORED)) == []
+    for name, follower in zip(FOLLOWED, followers, strict=True):
+        assert follower.compare(mortal.execute(database, ALL.format(name))) == []
 
 
 def test_what_is_sent_until_it_is_answered_has_its_effect_once(mortal: Postgres, database: str) -> None:
@@ -80,16 +89,21 @@ def test_what_is_sent_until_it_is_answered_has_its_effect_once(mortal: Postgres,
     async def story(api: str, pid: int) -> None:
         headers = bearer(token_of("ada"))
         async with httpx2.AsyncClient(base_url=api, headers=headers, timeout=30) as client:
-            people = [asyncio.create_task(lives(client, who)) for who in range(8)]
-            for turn in range(6):
-                await asyncio.sleep(0.2)
-                if turn == 3:
-                    os.kill(family(pid)[-1].pid, signal.SIGKILL)
-                mortal.execute("postgres", END_CONNECTIONS.format(database))
-            await asyncio.gather(*people)
+            followers.extend(Follower([api], "ada", limit=limit) for limit in FOLLOWED.values())
+            async with following(*followers), asyncio.TaskGroup() as people:
+                for who in range(8):
+                    people.create_task(lives(client, who))
+                for turn in range(6):
+                    await asyncio.sleep(0.2)
+                    if turn == 3:
+                        os.kill(family(pid)[-1].pid, signal.SIGKILL)
+                    mortal.execute("postgres", END_CONNECTIONS.format(database))
 
+    followers: list[Follower] = []
     with workers(mortal.url(database)) as (process, api):
         asyncio.run(story(api, process.pid))
+    stored = mortal.execute(database, ALL.format("ada"))
+    assert [follower.compare(stored) for follower in followers] == [[]] * 3
     assert mortal.execute(database, "SELECT count(*), count(DISTINCT title), every(completed) FROM tasks") == [
         (320, 320, True)
     ]

@@ -255,7 +255,7 @@ def test_older_tables_are_named_and_not_changed(
     status, values, problems = check_of(url)
 
     assert (status, problems) == (0, [])
-    version = {"03-versions": "2"}.get(layout, "from before they had one")
+    version = {"03-versions": "2", "04-idempotency-keys": "3"}.get(layout, "from before they had one")
     assert values["tables"] == f"version {version}; {NEEDED}, and {ADVICE}"
     assert stored() == before
 

@@ -93,8 +93,8 @@ def test_unknown_paths_and_methods_below_api_are_401_without_a_token(client: Tes
     [
         pytest.param("/health", "GET, HEAD", "POST PUT PATCH DELETE OPTIONS BREW", id="health"),
         pytest.param("/ready", "GET, HEAD", "POST PUT PATCH DELETE OPTIONS BREW", id="ready"),
-        pytest.param("/api/tasks", "GET, HEAD, POST", "PUT PATCH DELETE OPTIONS BREW", id="list"),
-        pytest.param("/api/tasks/", "GET, HEAD, POST", "PUT PATCH DELETE OPTIONS BREW", id="list-slash"),
+        pytest.param("/api/tasks", "DELETE, GET, HEAD, PATCH, POST", "PUT OPTIONS BREW", id="list"),
+        pytest.param("/api/tasks/", "DELETE, GET, HEAD, PATCH, POST", "PUT OPTIONS BREW", id="list-slash"),
         pytest.param("/api/tasks/1", "DELETE, GET, HEAD, PATCH, PUT", "POST OPTIONS BREW", id="task"),
         pytest.param("/api/export", "GET, HEAD", "POST PUT PATCH DELETE OPTIONS BREW", id="export"),
         pytest.param("/api/import", "POST", "GET HEAD PUT PATCH DELETE OPTIONS BREW", id="import"),
@@ -145,7 +145,7 @@ def test_head_is_get_without_the_body(ada: TestClient, path: str) -> None:
     assert {**head.headers, "x-request-id": ""} == {**get.headers, "x-request-id": ""}
 
 
-@pytest.mark.parametrize("path", ["/health", "/api/tasks", "/api/nothing", "/nothing"])
+@pytest.mark.parametrize("path", ["/health", "/api/changes", "/api/nothing", "/nothing"])
 def test_no_answer_may_be_kept_or_taken_for_another_type(ada: TestClient, path: str) -> None:
     response = ada.get(path)
 
