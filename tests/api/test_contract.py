@@ -56,6 +56,12 @@ CONFIG: dict[str, Any] = {
 }
 
 
+@schemathesis.serializer("application/jsonl")
+def as_it_is(_: schemathesis.SerializationContext, value: Any) -> bytes:
+    """A file, of which the document knows no more than that it is text."""
+    return str(value).encode(errors="surrogatepass")
+
+
 class Fuzzing:
     """What a run of all phases (examples, coverage, fuzzing, stateful) sent, was answered and found wrong."""
 
