@@ -13,10 +13,10 @@ from starlette.testclient import TestClient
 
 from app import LARGER, create_app
 from settings import Settings
-from tests.conftest import Rows
+from tests.conftest import Rows, RowsOf
 from tests.support.asgi import Exchange, call_at_once
 from tests.support.tasks import Task, create, create_many, whole
-from tests.support.tokens import bearer, token_of
+from tests.support.tokens import FRONTEND, SECRET, bearer, token_of
 
 HEADER = "id,title,description,completed,due_date,created_at,updated_at"
 STORED = "SELECT user_id, title FROM tasks ORDER BY id"
@@ -367,6 +367,21 @@ def test_an_import_that_breaks_off_leaves_nothing(ada: TestClient, rows: Rows, d
 
     assert (refused.status_code, stored) == (400, [])
     assert accepted.json() == {"count": 10}
+
+
+def test_ids_that_are_taken_are_no_bad_input(
+    postgres_url: str, rows_of: RowsOf, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Rows were put there with their ids."""
+    settings = Settings(secret=SECRET, frontend_url=FRONTEND, database_url=postgres_url)
+    with TestClient(create_app(settings), headers=bearer(token_of("ada"))) as ada:
+        create(ada)
+        rows_of(postgres_url, "UPDATE tasks SET id = 3")
+        answer = send(ada, lines({"title": "Write"}, {"title": "Write"}))
+        assert len(whole(ada)) == 1
+
+    assert answer.status_code == 503
+    assert "the counter of ids is behind" in caplog.text
 
 
 @pytest.mark.database("any")
