@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from typing import Annotated, Any, Literal, cast
 
 from pydantic import (
@@ -32,6 +32,9 @@ CALENDAR_DATE = re.compile(
     r"(\d{4}-\d{2}-\d{2})(?:[Tt ]00:00(?::00(?:\.0+)?)?(?:[Zz]|[+-](?:[01]\d|2[0-3]):[0-5]\d)?)?", re.ASCII
 )
 
+# RFC 3339's date-time.
+MOMENT = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:\.\d{1,9})?(?:Z|[+-]\d\d:\d\d)", re.ASCII)
+
 
 def _storable(text: str) -> str:
     """PostgreSQL's text holds every character but NUL."""
@@ -46,6 +49,14 @@ def _calendar_date(value: Any) -> date:
         with suppress(ValueError):
             return date.fromisoformat(match[1])
     raise ValueError('must be a calendar date such as "2026-01-31", or null')
+
+
+def _moment(value: Any) -> datetime:
+    if isinstance(value, str) and MOMENT.fullmatch(value):
+        # Beyond the years 1 to 9999 in UTC it is an OverflowError.
+        with suppress(ValueError, OverflowError):
+            return datetime.fromisoformat(value).astimezone(UTC)
+    raise ValueError('must be a date and time with an offset, such as "2026-01-31T12:00:00Z", or null')
 
 
 def _whole_number(value: Any) -> Any:
@@ -128,6 +139,12 @@ class TaskCreate(_TaskBody):
     def values(self) -> dict[str, Any]:
         """All columns of the new task, those left out with their defaults."""
         return self.model_dump(exclude={"user_id"})
+
+
+class TaskImport(TaskCreate):
+    """A task of a file. What the database gives to a new task is ignored, but when it was made is kept."""
+
+    created_at: Annotated[datetime, BeforeValidator(_moment)] | None = None
 
 
 class TaskUpdate(_TaskBody):
@@ -224,6 +241,19 @@ class TaskOut(TypedDict):
     created_at: Timestamp
     updated_at: Timestamp
 
+
+class Me(TypedDict):
+    """The account that the token names, and how many tasks it has and may have."""
+
+    id: str
+    email: str | None
+    name: str | None
+    tasks: int
+    task_limit: int | None
+
+
+# In the order of an answer.
+TASK_FIELDS = tuple(TaskOut.__annotations__)
 
 _TASK = TypeAdapter(TaskOut)
 _TASKS = TypeAdapter(list[TaskOut])

@@ -1,7 +1,7 @@
 """Statements, alone and in batches, compiled once for one kind of database; their values and their rows."""
 
 from collections import Counter, namedtuple
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from functools import lru_cache, partial
 from typing import Any
@@ -13,6 +13,9 @@ Rows = Sequence[Any]
 Convert = Callable[[Any], Any]
 # A statement, or a tuple of them that is a batch.
 Executables = Executable | tuple[Executable, ...]
+# A transaction of several round trips: it yields statements with their values, is given the rows of each, and returns
+# those of its answer. Whatever it raises undoes all of them. It may be run more than once, each time from its start.
+Steps = Callable[[], Generator[tuple[Executables, Mapping[str, Any]], Rows, Rows]]
 
 # Rows. Reading one and writing it as JSON blocks the event loop for about 3 µs.
 HEAVY = 50

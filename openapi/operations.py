@@ -76,6 +76,7 @@ HEADERS = (
     | RATE_LIMIT
     | {
         "Location": header("The address of the new task.", "/api/tasks/1", required=False),
+        "Content-Disposition": header("RFC 6266.", 'attachment; filename="tasks.jsonl"'),
         "Link": header(
             'RFC 8288; `rel="next"` is the address of the next page. Absent from the last one.',
             '</api/tasks?limit=1&cursor=WyJjcmVhdGVkIiwi>; rel="next"',
@@ -116,7 +117,7 @@ ERRORS = {
         ["WWW-Authenticate"],
     ),
     403: error(
-        "The body names another owner, or it would be one task more than a person may have.",
+        "The body names another owner, or there would be more tasks than a person may have.",
         "The body names another owner (user_id); a task is always its creator's.",
     ),
     404: error("There is no such task, or it is somebody else's.", "There is no such task."),
@@ -134,7 +135,11 @@ ERRORS = {
         ["ETag"],
         task=TASK,
     ),
-    413: error("The body is larger than 64 KiB.", "The body is larger than 64 KiB."),
+    408: error("The file did not arrive in time.", "The file has not arrived within ten minutes; import it in parts."),
+    413: error(
+        "The body is larger than 64 KiB, or an imported file than 64 MiB or 100,000 tasks.",
+        "The body is larger than 64 KiB.",
+    ),
     429: error(
         "You have made as many requests as the server's limit allows.",
         "You have made as many requests as you may make (600 per minute); try again in 2 s.",
@@ -162,6 +167,8 @@ class Operation:
     # Whether an array of bodies is taken too.
     many: bool = False
     example: Object | None = None
+    # A body that is not JSON, by its media type.
+    file: Mapping[str, Object] | None = None
     errors: tuple[int, ...] = ()
     # Whether the answer has an ETag, and is left out where If-None-Match names it.
     may_be_known: bool = False
@@ -186,6 +193,15 @@ REPLAYED = ["Idempotency-Replayed"]
 COUNT = {
     "schema": {"type": "object", "required": ["count"], "properties": {"count": {"type": "integer", "minimum": 0}}},
     "example": {"count": 3},
+}
+# In either form.
+FILE: Object = {
+    "application/jsonl": {"schema": {"type": "string"}, "example": '{"title": "Buy milk", "completed": true}\n'},
+    "text/csv": {"schema": {"type": "string"}, "example": "title,completed\r\nBuy milk,true\r\n"},
+}
+ME: Object = {
+    "schema": ref("schemas", "Me"),
+    "example": {"id": "ada", "email": "ada@example.com", "name": "Ada", "tasks": 12, "task_limit": None},
 }
 TASK_LIST = {"schema": {"type": "array", "items": ref("schemas", "Task")}}
 
@@ -259,6 +275,25 @@ OPERATIONS = {
         "what changes next. A task may come again; ids are `deleted` for 30 days.",
         query=ChangesQuery,
         errors=(410,),
+    ),
+    "export_tasks": Operation(
+        "Get all of your tasks as a file",
+        {200: answer("The file, the oldest task first.", None, ["Content-Disposition"]) | {"content": FILE}},
+        "JSON Lines, or CSV where `Accept` asks for it. What changes while it is sent may be in it or not.",
+    ),
+    "import_tasks": Operation(
+        "Add the tasks of a file",
+        {200: answer("How many were added.", COUNT, REPLAYED)},
+        "All or none. Each task is as for `POST /api/tasks`, and `created_at` is kept; ids are new. At most 64 MiB and "
+        "100,000 tasks.",
+        file=FILE,
+        errors=(408,),
+    ),
+    "get_me": Operation("What is kept of you", {200: answer("The account, and how many tasks it has.", ME)}),
+    "delete_me": Operation(
+        "Delete all that is kept of you",
+        {204: answer("It is gone.")},
+        "Every task, and the account where it is this API's. The same token may begin anew.",
     ),
     "health": Operation("Does the process answer?", {200: yes("ok")}),
     "ready": Operation("Does the database answer too?", {200: yes("ready")}, errors=(503,)),

@@ -78,6 +78,11 @@ def once(
     return _FORGET, _TAKE, tick(UNANSWERED), change, keep, kept
 
 
+# Of a transaction of several round trips: what begins it, with the answer that there may be already, and what ends it.
+TAKE_KEY = (_FORGET, _TAKE, _KEPT_TASK)
+KEEP_COUNT = (update(IDEMPOTENCY_KEYS).where(*THIS_KEY, _OPEN).values(id=bindparam("count")), _KEPT_TASK)
+
+
 def values_of(once: Once, moment: datetime) -> dict[str, Any]:
     """What the batch needs beside the values of its change."""
     of_the_key = {"key": once.key, "fingerprint": once.fingerprint}

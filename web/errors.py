@@ -23,7 +23,6 @@ RETRY_AFTER = 1
 DETAILS = {
     404: "There is nothing at this address.",
     405: "This address allows only these methods: {Allow}.",
-    413: "The body is larger than 64 KiB.",
 }
 
 # What a browser sends for a form (HTML standard, section 4.10.21.5), and curl for `-d`.
@@ -101,15 +100,17 @@ def _field(place: tuple[int | str, ...]) -> str:
     return f"[{first}]" + "".join(f".{name}" for name in more[:1]) if isinstance(first, int) else first
 
 
-async def invalid_input(_: Request, error: ValidationError) -> JSONResponse:
-    """400 with a message for each field. Only what callers send is validated, so it is never a defect of the app."""
-    errors = [
-        {
-            "field": _field(item["loc"]),
-            "message": MESSAGES.get(item["type"], item["msg"]).format(**item.get("ctx", {})),
-        }
+def explained(error: ValidationError) -> list[tuple[str, str]]:
+    """Each field, or `body`, and what is wrong with it."""
+    return [
+        (_field(item["loc"]), MESSAGES.get(item["type"], item["msg"]).format(**item.get("ctx", {})))
         for item in error.errors(include_url=False, include_input=False)
     ]
+
+
+async def invalid_input(_: Request, error: ValidationError) -> JSONResponse:
+    """400 with a message for each field. Only what callers send is validated, so it is never a defect of the app."""
+    errors = [{"field": field, "message": message} for field, message in explained(error)]
     detail = "; ".join(f"{item['field']} {item['message']}" for item in errors)
     return error_response(400, f"{detail}.", errors=errors)
 

@@ -55,7 +55,7 @@ class TaskLimit:
     """
 
     def __init__(self, limit: int, clock: Callable[[], float] = time.monotonic) -> None:
-        self._limit, self._clock = limit, clock
+        self.limit, self._clock = limit, clock
         self._people: dict[str, _Person] = {}
 
     @asynccontextmanager
@@ -110,8 +110,8 @@ class TaskLimit:
 
     def _refusal(self, wanted: int) -> str:
         if wanted > 1:
-            return f"You may have {self._limit} tasks, and these would be too many; delete some, or add fewer."
-        return f"You have as many tasks as you may have ({self._limit}); delete one to add another."
+            return f"You may have {self.limit} tasks, and these would be too many; delete some, or add fewer."
+        return f"You have as many tasks as you may have ({self.limit}); delete one to add another."
 
     def _take(self, person: _Person, wanted: int) -> bool:
         if self._clock() >= person.count_expires:
@@ -128,7 +128,7 @@ class TaskLimit:
 
     async def _count(self, database: Caller, user_id: str, person: _Person, wanted: int) -> None:
         deletes = person.deletes
-        room = self._limit - await store.count_tasks(database, user_id, self._limit)
+        room = self.limit - await store.count_tasks(database, user_id, self.limit)
         person.left = max(wanted, room // SHARES) if room >= wanted else 0
         # A delete may have come after the count, which then refuses this request alone.
         is_current = person.left or (wanted == 1 and person.deletes == deletes)
