@@ -1,3 +1,4 @@
+import { withSerwist } from "@serwist/turbopack";
 import type { NextConfig } from "next";
 
 // The Content-Security-Policy is made in proxy.ts: it differs with each request.
@@ -16,4 +17,4 @@ const config: NextConfig = {
   headers: async () => [{ source: "/:path*", headers }],
 };
 
-export default config;
+export default withSerwist(config);

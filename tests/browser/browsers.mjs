@@ -5,7 +5,7 @@ import { chromium } from "playwright-core";
 import { startFirefox, startWebKit } from "./webdriver.mjs";
 
 const { BROWSER, PROGRAM } = process.env;
-const ARGUMENTS = [
+export const ARGUMENTS = [
   "--no-sandbox",
   "--disable-gpu",
   "--disable-background-networking",

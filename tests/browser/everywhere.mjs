@@ -41,7 +41,8 @@ async function fill(page, name, text, within) {
 
 const text = (page) => page.evaluate(() => document.body.innerText);
 const reads = (page, words) => eventually(async () => (await text(page)).includes(words), true);
-const heading = (page, words) => eventually(() => page.evaluate(() => document.querySelector("h1")?.innerText), words);
+// Nothing is found while one page gives way to the next.
+const heading = (page, words) => eventually(() => page.evaluate(() => document.querySelector("h1")?.innerText).catch(() => {}), words);
 /** The titles, from top to bottom, of all tasks or of those with a control like this. */
 const sees = (page, titles, control = "*") => eventually(() => page.evaluate(titlesOf, control), titles);
 const titlesOf = (control) =>

@@ -1,6 +1,8 @@
 """The example frontend, built once for each state of its sources, and the API beside it."""
 
 import hashlib
+import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -64,10 +66,12 @@ def frontend(address: str, api: str, **environment: str) -> Iterator[Process]:
 # The whole backend, but for the queries of tasks.
 DEFECTIVE = """
 import main, store
+from queries import changes
 async def fail(*_):
     raise RuntimeError("a defect")
 for name in ("list_tasks", "create_task", "get_task", "update_task", "toggle_task", "delete_task"):
     setattr(store, name, fail)
+changes.list_changes = fail
 main.serve()
 """
 
@@ -103,6 +107,13 @@ class Api:
     def restart(self) -> None:
         self.stop()
         self.start()
+
+    def freeze(self) -> None:
+        """Have it take connections and answer nothing, until `thaw`."""
+        os.kill(self._processes[-1].pid, signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        os.kill(self._processes[-1].pid, signal.SIGCONT)
 
     def break_down(self) -> None:
         """Have it answer a 500 to whatever concerns tasks, until it is started again."""

@@ -85,6 +85,12 @@ export const said = (page, text) => page.getByRole("status").filter({ hasText: t
 export const alerted = (page, text) => page.getByRole("alert").filter({ hasText: text }).waitFor();
 export const alerts = async (page) => (await page.getByRole("alert").allInnerTexts()).filter(Boolean);
 
+/** The line that says whether the API is away, and how many changes wait for it; "" when all is well. */
+export const waits = (page, text) => eventually(() => page.locator("main [role=status]").first().innerText(), text);
+
+/** As somebody who has looked at another tab. */
+export const comeBack = (page) => page.evaluate(() => void window.dispatchEvent(new Event("visibilitychange")));
+
 export const show = (page, status) => page.getByRole("radio", { name: status }).check();
 export const sort = (page, order) => page.getByLabel("Sort by").selectOption(order);
 

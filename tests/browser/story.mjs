@@ -6,7 +6,8 @@ import { isDeepStrictEqual } from "node:util";
 import { start } from "./browsers.mjs";
 
 const { CONTROL, EVERY_SCREENSHOT, SCREENSHOTS } = process.env;
-const STEP_TIMEOUT_MS = 20_000;
+// Longer for stories that wait for a server to start.
+const STEP_TIMEOUT_MS = Number(process.env.STEP_TIMEOUT_MS ?? 20_000);
 
 /** Act out `plot`, then say so on standard output; a failure goes there as well, and ends the process with 1. */
 export async function story(plot) {

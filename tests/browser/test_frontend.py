@@ -98,7 +98,7 @@ def test_example_in_every_browser(browser: str, tmp_path: Path) -> None:
     auth = {"JWT_MODE": "hs256", "AUTH_DATABASE_URL": f"{tmp_path}/auth.db"}
     with Api(f"sqlite:///{tmp_path}/todo.db", app) as api, frontend(app, api.address, **auth):
         play("everywhere.mjs", tmp_path, {"restart": api.restart}, browser=browser, APP=app)
-    assert preflighted(api.requests()) >= Counter(["GET", "POST", "PUT", "DELETE"])
+    assert preflighted(api.requests()) >= Counter(["GET", "POST", "PUT", "DELETE"]), api.requests()
 
 
 def preflighted(requests: list[str]) -> Counter[str]:

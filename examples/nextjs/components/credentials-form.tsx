@@ -2,8 +2,9 @@
 
 import Link from "next/link";
 import { useRouter } from "next/navigation";
-import { type FormEvent, useState } from "react";
+import { type FormEvent, useEffect, useState } from "react";
 import { authClient } from "@/lib/auth-client";
+import { forgetPage } from "@/lib/pages";
 import { Brand } from "./brand";
 import { Field } from "./field";
 
@@ -30,6 +31,9 @@ export function CredentialsForm({ mode }: { mode: keyof typeof TEXTS }) {
   const [error, setError] = useState("");
   const text = TEXTS[mode];
   const isNew = mode === "sign-up";
+
+  // Nobody is signed in, or this page would not be shown; the session may just have ended.
+  useEffect(() => void forgetPage(), []);
 
   async function submit(event: FormEvent<HTMLFormElement>) {
     event.preventDefault();

@@ -1,79 +1,114 @@
 "use client";
 
-import { QueryClient, QueryClientProvider } from "@tanstack/react-query";
-import { useRouter } from "next/navigation";
-import { useEffect, useState } from "react";
+import { PersistQueryClientProvider } from "@tanstack/react-query-persist-client";
+import { useEffect, useRef, useState } from "react";
 import { createApi } from "@/lib/api";
 import { authClient } from "@/lib/auth-client";
-import { ApiContext, retryDelay, shouldRetry } from "@/lib/tasks";
+import { createKeeper, dehydrateOptions, forgetEverybody, forgetPerson, onLeave } from "@/lib/keeper";
+import { keepPage } from "@/lib/pages";
+import { waitingIn } from "@/lib/queue";
+import { createQueryClient, type Tools, ToolsContext } from "@/lib/tasks";
 import { Brand } from "./brand";
+import { ConfirmDialog } from "./confirm-dialog";
 import { TaskList } from "./task-list";
-
-// "always": when the browser thinks it is offline there is an error to read, and not a query that waits for ever.
-const newQueryClient = () =>
-  new QueryClient({
-    defaultOptions: {
-      queries: { networkMode: "always", retry: shouldRetry, retryDelay, staleTime: 5_000 },
-      mutations: { networkMode: "always" },
-    },
-  });
 
 type Props = { apiUrl: string; user: { id: string; name: string; email: string } };
 
-/** Token and cached tasks live as long as this component, which belongs to one person. */
+/** Token and tasks live as long as this component, which belongs to one person, and ends with the page. */
 export function TaskApp({ apiUrl, user }: Props) {
-  const router = useRouter();
-  const [api] = useState(() => createApi(apiUrl, user.id));
-  const [queryClient] = useState(newQueryClient);
+  const [tools] = useState<Tools>(() => ({
+    api: createApi(apiUrl, user.id),
+    keeper: createKeeper(user.id),
+    watched: new Set(),
+  }));
+  const [queryClient] = useState(() => createQueryClient(tools, () => void leave("/", () => forgetPerson(user.id))));
+  const [persistOptions] = useState({ persister: tools.keeper.persister, dehydrateOptions, maxAge: Infinity });
   const [isLeaving, setLeaving] = useState(false);
   const [error, setError] = useState("");
+  const question = useRef<HTMLDialogElement>(null);
+
+  /** A new page, so that nothing of this one goes on; the server knows which one comes next. */
+  async function leave(path: string, forget?: () => Promise<unknown>) {
+    await tools.keeper.stop();
+    await forget?.();
+    window.location.replace(path);
+  }
 
   async function signOut() {
     if (isLeaving) return;
     setLeaving(true);
     setError("");
     const { error } = await authClient.signOut().catch((error: unknown) => ({ error }));
-    if (error) {
-      setError("You could not be signed out. Check your connection and try again.");
-      setLeaving(false);
-      return;
-    }
-    api.forgetToken();
-    queryClient.clear();
-    router.replace("/sign-in");
+    if (!error) return leave("/sign-in", forgetEverybody);
+    setError("You could not be signed out. Check your connection and try again.");
+    setLeaving(false);
   }
 
+  useEffect(() => {
+    // In development it would go on to serve whatever is next on this port.
+    if (process.env.NODE_ENV === "production") void navigator.serviceWorker?.register("/serwist/sw.js", { scope: "/" });
+    void keepPage();
+    return onLeave(user.id, () => void tools.keeper.stop().then(() => window.location.replace("/")));
+  }, [tools, user.id]);
+
   return (
-    <QueryClientProvider client={queryClient}>
-      <ApiContext value={api}>
+    <PersistQueryClientProvider
+      client={queryClient}
+      persistOptions={persistOptions}
+      // Not awaited: what was kept is shown before it is sent.
+      onSuccess={() => void queryClient.resumePausedMutations()}
+    >
+      <ToolsContext value={tools}>
         <header className="bar">
           <Brand />
           <span className="user" title={user.email}>
             {user.name.trim() || user.email}
           </span>
-          <button type="button" onClick={signOut} aria-disabled={isLeaving}>
+          <button
+            type="button"
+            onClick={() => (waitingIn(queryClient).length ? question.current?.showModal() : signOut())}
+            aria-disabled={isLeaving}
+          >
             {isLeaving ? "Signing out…" : "Sign out"}
           </button>
         </header>
-        {!isLeaving && <SessionGuard userId={user.id} />}
+        <ConfirmDialog
+          ref={question}
+          question="Sign out, and lose what is waiting?"
+          text="Some of your changes have not reached the server. They would be lost."
+          no="Stay"
+          yes="Sign out and lose them"
+          onYes={signOut}
+        />
+        {!isLeaving && (
+          <SessionGuard
+            userId={user.id}
+            // Without a session, the same person may come back to what waits.
+            onOver={(other) => void leave("/", other ? () => forgetPerson(user.id) : undefined)}
+          />
+        )}
         <main className="page">
           <p role="alert" className="alert" hidden={!error}>
             {error}
           </p>
           <TaskList />
         </main>
-      </ApiContext>
-    </QueryClientProvider>
+      </ToolsContext>
+    </PersistQueryClientProvider>
   );
 }
 
-/** Another tab may sign out, or somebody else in: the server knows which page comes next. */
-function SessionGuard({ userId }: { userId: string }) {
-  const router = useRouter();
+/** Another tab may sign out, or somebody else in. */
+function SessionGuard({ userId, onOver }: { userId: string; onOver: (other: string | undefined) => void }) {
   const { data, isPending, error } = authClient.useSession();
-  const isOver = !isPending && !error && data?.user.id !== userId;
+  const other = data?.user.id;
+  const isOver = !isPending && !error && other !== userId;
+  const latest = useRef(onOver);
   useEffect(() => {
-    if (isOver) router.refresh();
-  }, [isOver, router]);
+    latest.current = onOver;
+  });
+  useEffect(() => {
+    if (isOver) latest.current(other);
+  }, [isOver, other]);
   return null;
 }

@@ -1,83 +1,82 @@
 import { useRef, useState } from "react";
 import { createPortal, flushSync } from "react-dom";
-import { ApiError, type Task } from "@/lib/api";
+import { newChange, type ShownTask } from "@/lib/changes";
 import { handOnFocus } from "@/lib/focus";
-import { messageOf, useDeleteTask, useUpdateTask } from "@/lib/tasks";
-import { DeleteDialog } from "./delete-dialog";
+import { messageOf, useChange } from "@/lib/tasks";
+import { ConfirmDialog } from "./confirm-dialog";
 import { DueDate } from "./due-date";
 import type { NoticeContent } from "./notice";
 import { TaskForm, type TaskValues } from "./task-form";
 
 export type Notify = (text: string, kind?: keyof NoticeContent) => void;
 
-const changesOf = (before: Partial<TaskValues> = {}, after: TaskValues): Partial<TaskValues> =>
+const changesOf = (before: ShownTask, after: TaskValues): Partial<TaskValues> =>
   Object.fromEntries(Object.entries(after).filter(([name, value]) => value !== before[name as keyof TaskValues]));
 
-export function TaskItem({ task, notify }: { task: Task; notify: Notify }) {
-  // What the form was opened with; none while it is closed.
-  const [opened, setOpened] = useState<TaskValues>();
+/** `task` is as it will be when all that waits is sent. */
+export function TaskItem({ task, notify }: { task: ShownTask; notify: Notify }) {
+  // The task as the form was opened with it; none while it is closed.
+  const [opened, setOpened] = useState<ShownTask>();
+  const [refused, setRefused] = useState<{ values: TaskValues; error: Error }>();
   const editButton = useRef<HTMLButtonElement>(null);
   const dialog = useRef<HTMLDialogElement>(null);
-  const toggle = useUpdateTask(task.id);
-  const edit = useUpdateTask(task.id);
-  const remove = useDeleteTask(task.id);
+  const change = useChange();
 
-  if (remove.isPending || remove.isSuccess) return null;
-  const shown = { ...task, ...(edit.isPending && edit.variables), ...(toggle.isPending && toggle.variables) };
+  function open() {
+    setRefused(undefined);
+    setOpened(task);
+  }
 
   function closeForm() {
     flushSync(() => setOpened(undefined));
     editButton.current?.focus();
   }
 
-  function cancel() {
-    // What is still being saved may be refused, and then opens the form again.
-    if (!edit.isPending) edit.reset();
+  async function save(seen: ShownTask, values: TaskValues) {
+    // Only what was changed here: another device may have changed the rest.
+    const changes = changesOf(seen, values);
     closeForm();
-  }
-
-  // Promises and not callbacks of `mutate`: those are dropped when the task has left the list by then.
-  async function save(values: TaskValues) {
-    // Only what was changed here: another tab may have changed the rest. All of it while an earlier save may still fail.
-    const changes = edit.isPending ? values : changesOf(opened, values);
-    if (Object.keys(changes).length === 0) return cancel();
-    closeForm();
+    if (Object.keys(changes).length === 0) return;
     try {
-      await edit.mutateAsync(changes);
-      notify(`Saved “${values.title.trim()}”.`);
+      if (await change(newChange({ kind: "update", seen, values: changes }))) notify(`Saved “${values.title.trim()}”.`);
     } catch (error) {
-      const isGone = error instanceof ApiError && error.status === 404;
-      if (isGone) notify(`“${task.title}” was not saved. ${error.message}`, "failed");
       // The form says what is wrong, and still has what was typed.
-      else setOpened(opened);
+      setRefused({ values, error: error as Error });
+      setOpened(seen);
     }
   }
 
-  const setCompleted = (completed: boolean) =>
-    toggle.mutateAsync({ completed }).then(
-      () => notify(`“${task.title}” is ${completed ? "completed" : "pending"}.`),
-      (error) => notify(`“${task.title}” was not changed. ${messageOf(error)}`, "failed"),
-    );
+  async function setCompleted(completed: boolean) {
+    try {
+      // Not PATCH …/complete without a body: that flips whatever another tab has left, and this says what is meant.
+      const isMade = await change(newChange({ kind: "update", seen: task, values: { completed } }));
+      if (isMade) notify(`“${task.title}” is ${completed ? "completed" : "pending"}.`);
+    } catch (error) {
+      notify(`“${task.title}” was not changed. ${messageOf(error as Error)}`, "failed");
+    }
+  }
 
-  const deleteTask = () =>
-    remove.mutateAsync().then(
-      () => notify(`Deleted “${task.title}”.`),
-      (error) => notify(`“${task.title}” was not deleted. ${messageOf(error)}`, "failed"),
-    );
+  async function deleteTask() {
+    try {
+      if (await change(newChange({ kind: "delete", seen: task }))) notify(`Deleted “${task.title}”.`);
+    } catch (error) {
+      notify(`“${task.title}” was not deleted. ${messageOf(error as Error)}`, "failed");
+    }
+  }
 
   if (opened) {
     return (
       <li ref={handOnFocus} className="task editing">
         <TaskForm
           label={`Edit ${task.title}`}
-          initial={edit.isError ? { ...opened, ...edit.variables } : opened}
-          error={edit.error}
+          initial={refused?.values ?? opened}
+          error={refused?.error ?? null}
           isFocused
-          onSubmit={save}
-          onCancel={cancel}
+          onSubmit={(values) => save(opened, values)}
+          onCancel={closeForm}
         >
           <button className="primary">Save</button>
-          <button type="button" onClick={cancel}>
+          <button type="button" onClick={closeForm}>
             Cancel
           </button>
         </TaskForm>
@@ -85,23 +84,33 @@ export function TaskItem({ task, notify }: { task: Task; notify: Notify }) {
     );
   }
   return (
-    <li ref={handOnFocus} className={shown.completed ? "task completed" : "task"}>
+    <li ref={handOnFocus} className={["task", task.completed && "completed", task.isWaiting && "waiting"].filter(Boolean).join(" ")}>
       <label className="check">
-        <input type="checkbox" checked={shown.completed} onChange={(event) => setCompleted(event.target.checked)} />
-        <span>{shown.title}</span>
+        <input type="checkbox" checked={task.completed} onChange={(event) => setCompleted(event.target.checked)} />
+        <span>{task.title}</span>
       </label>
-      {shown.description && <p className="description">{shown.description}</p>}
-      {shown.due_date && <DueDate date={shown.due_date} isDone={shown.completed} />}
+      {task.description && <p className="description">{task.description}</p>}
+      {task.due_date && <DueDate date={task.due_date} isDone={task.completed} />}
       <div className="actions">
-        <button ref={editButton} type="button" aria-label={`Edit ${shown.title}`} onClick={() => setOpened(shown)}>
+        <button ref={editButton} type="button" aria-label={`Edit ${task.title}`} onClick={open}>
           Edit
         </button>
-        <button type="button" aria-label={`Delete ${shown.title}`} onClick={() => dialog.current?.showModal()}>
+        <button type="button" aria-label={`Delete ${task.title}`} onClick={() => dialog.current?.showModal()}>
           Delete
         </button>
       </div>
       {/* Not in the list: an element that is moved there, when the order changes, is modal no more. */}
-      {createPortal(<DeleteDialog ref={dialog} title={shown.title} onDelete={deleteTask} />, document.body)}
+      {createPortal(
+        <ConfirmDialog
+          ref={dialog}
+          question={`Delete “${task.title}”?`}
+          text="This cannot be undone."
+          no="Keep it"
+          yes="Delete"
+          onYes={deleteTask}
+        />,
+        document.body,
+      )}
     </li>
   );
 }

@@ -1,11 +1,17 @@
+import { useIsRestoring } from "@tanstack/react-query";
 import { type Ref, useEffect, useRef, useState } from "react";
+import { newChange } from "@/lib/changes";
 import { handOnFocus, mayMoveFocus } from "@/lib/focus";
-import { messageOf, tasksOf, useAddTask, useNextPage, useTasks } from "@/lib/tasks";
+import { messageOf, useChange, useIsOnline, useTasks } from "@/lib/tasks";
 import { Notice, type NoticeContent } from "./notice";
+import { OfflineLine } from "./offline-line";
+import { Questions } from "./questions";
 import { SignInLink } from "./sign-in-link";
 import { TaskForm, type TaskValues, valuesOf } from "./task-form";
 import { type Notify, TaskItem } from "./task-item";
 import { Toolbar, useFilter } from "./toolbar";
+
+const PAGE_SIZE = 50;
 
 const EMPTY = {
   all: { title: "Nothing to do yet", text: "Add your first task above." },
@@ -15,27 +21,32 @@ const EMPTY = {
 
 export function TaskList() {
   const [filter, setFilter] = useFilter();
+  const [size, setSize] = useState(PAGE_SIZE);
   const [notice, setNotice] = useState<NoticeContent>({ done: "", failed: "" });
+  const [adding, setAdding] = useState<{ isPending: boolean; error: Error | null }>({ isPending: false, error: null });
   const list = useRef<HTMLUListElement>(null);
   const more = useRef<HTMLButtonElement>(null);
-  const failure = useRef<HTMLDivElement>(null);
   const firstNew = useRef<number>(null);
-  const query = useTasks(filter);
-  const nextPage = useNextPage(query, filter);
-  const add = useAddTask();
-  // `isPending` comes a render too late for the second click of a double click.
+  // The state comes a render too late for the second click of a double click.
   const isAdding = useRef(false);
-  const tasks = query.data && tasksOf(query.data.pages);
-  const isEmpty = tasks?.length === 0;
+  const isRestoring = useIsRestoring();
+  const isOnline = useIsOnline();
+  const { query, tasks } = useTasks(filter);
+  const change = useChange();
   const notify: Notify = (text, kind = "done") => setNotice((notice) => ({ ...notice, [kind]: text }));
 
   async function addTask(values: TaskValues, form: HTMLFormElement) {
-    if (isAdding.current) return;
+    // What was kept comes first.
+    if (isAdding.current || isRestoring) return;
     isAdding.current = true;
+    setAdding({ isPending: true, error: null });
     try {
-      await add.mutateAsync(values);
-    } catch {
-      return; // The form says what is wrong.
+      const after = query.data ? query.data.tasks.reduce((highest, { id }) => Math.max(highest, id), 0) : Infinity;
+      await change(newChange({ kind: "add", values, after }));
+      setAdding({ isPending: false, error: null });
+    } catch (error) {
+      // The form says what is wrong.
+      return setAdding({ isPending: false, error: error as Error });
     } finally {
       isAdding.current = false;
     }
@@ -43,54 +54,59 @@ export function TaskList() {
     // Unless the next task is being typed already.
     if (JSON.stringify(valuesOf(form)) !== JSON.stringify(values)) return;
     form.reset();
-    if (mayMoveFocus(form)) form.querySelector("input")?.focus();
+    if (mayMoveFocus(form.querySelector(".primary"))) form.querySelector("input")?.focus();
   }
 
-  function loadMore() {
-    firstNew.current = tasks?.length ?? 0;
-    nextPage.load();
+  function showMore() {
+    firstNew.current = size;
+    setSize(size + PAGE_SIZE);
   }
 
   // The button may be gone by now, and reading goes on here anyway.
   useEffect(() => {
     const item = firstNew.current === null ? undefined : list.current?.children[firstNew.current];
-    if (!item) return;
     firstNew.current = null;
-    if (mayMoveFocus(more.current)) item.querySelector("input")?.focus();
-  }, [tasks?.length]);
-  useEffect(() => {
-    if (query.isFetchNextPageError && mayMoveFocus(more.current)) failure.current?.querySelector("button")?.focus();
-  }, [query.isFetchNextPageError]);
+    if (item && mayMoveFocus(more.current)) item.querySelector("input")?.focus();
+  }, [size]);
 
   return (
     <>
       <section className="card" aria-label="New task">
-        <TaskForm label="Add a task" isCompact error={add.error} onSubmit={addTask}>
-          <button className="primary" aria-disabled={add.isPending}>
-            {add.isPending ? "Adding…" : "Add task"}
+        <TaskForm label="Add a task" isCompact error={adding.error} onSubmit={addTask}>
+          <button className="primary" aria-disabled={adding.isPending || isRestoring}>
+            {adding.isPending ? "Adding…" : "Add task"}
           </button>
         </TaskForm>
       </section>
 
-      <section aria-labelledby="tasks" aria-busy={query.isFetching}>
+      <section aria-labelledby="tasks" aria-busy={!tasks}>
         <h1 id="tasks" tabIndex={-1}>
           Your tasks
         </h1>
-        <Toolbar filter={filter} onChange={setFilter} />
-        {query.error && !query.isFetchNextPageError && <LoadError ref={handOnFocus} error={query.error} onRetry={() => query.refetch()} />}
-        {(query.isPending || (isEmpty && query.isPlaceholderData)) && <Skeleton />}
-        {isEmpty && !query.isPlaceholderData && <Empty {...EMPTY[filter.status]} />}
+        <OfflineLine error={query.error} />
+        <Questions />
+        <Toolbar
+          filter={filter}
+          onChange={(filter) => {
+            setFilter(filter);
+            setSize(PAGE_SIZE);
+          }}
+        />
+        {query.error && (isOnline || !tasks) && (
+          <LoadError ref={handOnFocus} error={query.error} onRetry={() => query.refetch()} />
+        )}
+        {query.isPending && !query.error && <Skeleton />}
+        {tasks?.length === 0 && <Empty {...EMPTY[filter.status]} />}
         {tasks && tasks.length > 0 && (
-          <ul ref={list} className={query.isPlaceholderData ? "tasks outdated" : "tasks"}>
-            {tasks.map((task) => (
-              <TaskItem key={task.id} task={task} notify={notify} />
+          <ul ref={list} className="tasks">
+            {tasks.slice(0, size).map((task) => (
+              <TaskItem key={task.key} task={task} notify={notify} />
             ))}
           </ul>
         )}
-        {query.isFetchNextPageError && <LoadError ref={failure} error={query.error} onRetry={nextPage.retry} />}
-        {query.hasNextPage && !query.isFetchNextPageError && (
-          <button ref={more} type="button" className="more" onClick={loadMore} aria-disabled={nextPage.isLoading}>
-            {nextPage.isLoading ? "Loading…" : "Load more"}
+        {tasks && tasks.length > size && (
+          <button ref={more} type="button" className="more" onClick={showMore}>
+            Load more
           </button>
         )}
       </section>

@@ -1,5 +1,4 @@
-import { useSearchParams } from "next/navigation";
-import { useId, useState } from "react";
+import { useId, useSyncExternalStore } from "react";
 import type { Filter } from "@/lib/tasks";
 
 const STATUSES = { all: "All", pending: "Pending", completed: "Completed" } as const;
@@ -7,18 +6,28 @@ const SORTS = { created: "Newest first", title: "Title", due_date: "Due date" } 
 
 const keysOf = <K extends string>(names: Record<K, string>) => Object.keys(names) as K[];
 
-/** Also in the address, so that a reload keeps it and a link can carry it. What the API does not know is left out. */
+const CHANGED = "filter-changed";
+
+function subscribe(onChange: () => void) {
+  window.addEventListener(CHANGED, onChange);
+  return () => window.removeEventListener(CHANGED, onChange);
+}
+
+/**
+ * In the address, so that a reload keeps it and a link can carry it. What the API does not know is left out. The page is
+ * made without it, because the service worker has one page for every filter.
+ */
 export function useFilter() {
-  const params = useSearchParams();
-  const [filter, setFilter] = useState<Filter>({
+  const params = new URLSearchParams(useSyncExternalStore(subscribe, () => window.location.search, () => ""));
+  const filter: Filter = {
     status: keysOf(STATUSES).find((status) => status === params.get("status")) ?? "all",
     sort: keysOf(SORTS).find((sort) => sort === params.get("sort")) ?? "created",
-  });
+  };
 
   function change(next: Filter) {
-    setFilter(next);
     // Not by way of the router, which would ask the server for the page again.
     window.history.replaceState(null, "", `?${new URLSearchParams(next)}`);
+    window.dispatchEvent(new Event(CHANGED));
   }
 
   return [filter, change] as const;

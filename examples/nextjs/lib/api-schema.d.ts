@@ -13,16 +13,24 @@ export interface paths {
         };
         /**
          * List your tasks
-         * @description The whole list, or one page of it when `limit` is given.
+         * @description The whole list, or one page of it when `limit` is given. A list over 128 KiB is streamed, and has no ETag.
          */
         get: operations["list_tasks"];
         put?: never;
-        /** Add a task */
+        /**
+         * Add a task, or up to 500 of them
+         * @description An array is answered with an array in the same order, without `Location` and `ETag`: all are made, or none.
+         */
         post: operations["create_task"];
-        delete?: never;
+        /** Delete all completed tasks, or all pending ones */
+        delete: operations["delete_tasks"];
         options?: never;
         head?: never;
-        patch?: never;
+        /**
+         * Complete all tasks, or take that back
+         * @description Of all tasks, or of those that have the status.
+         */
+        patch: operations["complete_tasks"];
         trace?: never;
     };
     "/api/tasks/{id}": {
@@ -69,6 +77,26 @@ export interface paths {
          * @description `completed` is flipped without a body, or when the body leaves it out; else it is set, so that the request can be repeated.
          */
         patch: operations["toggle_task"];
+        trace?: never;
+    };
+    "/api/changes": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * What changed since
+         * @description Everything without `since`. Ask again with the `token` of the answer: at once where it says `more`, later for what changes next. A task may come again; ids are `deleted` for 30 days.
+         */
+        get: operations["list_changes"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
         trace?: never;
     };
     "/health": {
@@ -193,6 +221,15 @@ export interface components {
             due_date?: string | null;
         };
         /**
+         * TasksComplete
+         * @description What `completed` is to be of all tasks.
+         */
+        TasksComplete: {
+            /** @description Whose task it is; naming anybody but the caller is refused. */
+            user_id?: string | null;
+            completed: boolean;
+        };
+        /**
          * TaskComplete
          * @description What `completed` is to be; it is flipped when left out.
          */
@@ -201,10 +238,23 @@ export interface components {
             user_id?: string | null;
             completed?: boolean;
         };
+        /** Changes */
+        Changes: {
+            /** @description Made or changed. */
+            tasks: components["schemas"]["Task"][];
+            /** @description Ids. */
+            deleted: number[];
+            /** @description Up to where this is; the `since` of the next request. */
+            token: string;
+            /** @description Whether there is more already. */
+            more: boolean;
+        };
         /** Error */
         Error: {
             /** @description A sentence that a person can act on. */
             detail: string;
+            /** @description How it is now, in a 412. */
+            task?: components["schemas"]["Task"];
             /** @description What is wrong with each field, in a 400. */
             errors?: {
                 field: string;
@@ -307,6 +357,62 @@ export interface components {
                 /**
                  * @example {
                  *       "detail": "There is no such task."
+                 *     }
+                 */
+                "application/json": components["schemas"]["Error"];
+            };
+        };
+        /** @description The token is too old, or of a database that was restored since. */
+        410: {
+            headers: {
+                "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                RateLimit: components["headers"]["RateLimit"];
+                "X-Request-ID": components["headers"]["X-Request-ID"];
+                "Cache-Control": components["headers"]["Cache-Control"];
+                "X-Content-Type-Options": components["headers"]["X-Content-Type-Options"];
+                Vary: components["headers"]["Vary"];
+                "Access-Control-Allow-Origin": components["headers"]["Access-Control-Allow-Origin"];
+                "Access-Control-Allow-Credentials": components["headers"]["Access-Control-Allow-Credentials"];
+                "Access-Control-Expose-Headers": components["headers"]["Access-Control-Expose-Headers"];
+                [name: string]: unknown;
+            };
+            content: {
+                /**
+                 * @example {
+                 *       "detail": "This token is too old; start over without `since`, and drop the tasks that you have."
+                 *     }
+                 */
+                "application/json": components["schemas"]["Error"];
+            };
+        };
+        /** @description The task has changed since; `task` is how it is now. */
+        412: {
+            headers: {
+                ETag: components["headers"]["ETag"];
+                "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                RateLimit: components["headers"]["RateLimit"];
+                "X-Request-ID": components["headers"]["X-Request-ID"];
+                "Cache-Control": components["headers"]["Cache-Control"];
+                "X-Content-Type-Options": components["headers"]["X-Content-Type-Options"];
+                Vary: components["headers"]["Vary"];
+                "Access-Control-Allow-Origin": components["headers"]["Access-Control-Allow-Origin"];
+                "Access-Control-Allow-Credentials": components["headers"]["Access-Control-Allow-Credentials"];
+                "Access-Control-Expose-Headers": components["headers"]["Access-Control-Expose-Headers"];
+                [name: string]: unknown;
+            };
+            content: {
+                /**
+                 * @example {
+                 *       "detail": "The task has changed since you got it; look at `task`, and send your change again with its ETag.",
+                 *       "task": {
+                 *         "id": 1,
+                 *         "title": "Buy milk",
+                 *         "description": null,
+                 *         "completed": true,
+                 *         "due_date": null,
+                 *         "created_at": "2026-11-21T06:00:00.123456Z",
+                 *         "updated_at": "2026-11-21T06:00:01.123456Z"
+                 *       }
                  *     }
                  */
                 "application/json": components["schemas"]["Error"];
@@ -437,6 +543,10 @@ export interface components {
         "X-Request-ID": string;
         /** @description A new one for each request, such as a UUID, and the same for its retries, which then have no effect and get the first answer again. Kept for 24 hours. */
         "Idempotency-Key": string;
+        /** @description The ETag of the task as you know it, which is its `updated_at` in double quotes: it is changed only if it is still the same. `*` is any task. */
+        "If-Match": string;
+        /** @description ETags of answers that you have. A 304 without a body says that one of them is still good. */
+        "If-None-Match": string;
     };
     requestBodies: never;
     headers: {
@@ -446,7 +556,7 @@ export interface components {
          */
         "X-Request-ID": string;
         /**
-         * @description Answers must not be cached.
+         * @description Whether the answer may be kept; what has an `ETag` to a GET may, and is asked for.
          * @example no-store
          */
         "Cache-Control": string;
@@ -456,7 +566,7 @@ export interface components {
          */
         "X-Content-Type-Options": string;
         /**
-         * @description Answers differ by `Origin`.
+         * @description What answers differ by: `Origin`, and `Authorization` where they may be kept.
          * @example Origin
          */
         Vary: string;
@@ -501,6 +611,11 @@ export interface components {
          */
         "Idempotency-Replayed": string;
         /**
+         * @description RFC 9110, section 8.8.3. Of a task: its `updated_at` in double quotes.
+         * @example "2026-11-21T06:00:00.123456Z"
+         */
+        ETag: string;
+        /**
          * @description Seconds after which to try again.
          * @example 1
          */
@@ -535,6 +650,8 @@ export interface operations {
             header?: {
                 /** @description An id of the caller's for the log, and for the answer: 1 to 128 of `A-Z a-z 0-9 . _ -`. Any other is replaced by one of the server's. */
                 "X-Request-ID"?: components["parameters"]["X-Request-ID"];
+                /** @description ETags of answers that you have. A 304 without a body says that one of them is still good. */
+                "If-None-Match"?: components["parameters"]["If-None-Match"];
             };
             path?: never;
             cookie?: never;
@@ -544,6 +661,7 @@ export interface operations {
             /** @description The tasks. */
             200: {
                 headers: {
+                    ETag: components["headers"]["ETag"];
                     Link: components["headers"]["Link"];
                     "X-Request-ID": components["headers"]["X-Request-ID"];
                     "Cache-Control": components["headers"]["Cache-Control"];
@@ -559,6 +677,24 @@ export interface operations {
                 content: {
                     "application/json": components["schemas"]["Task"][];
                 };
+            };
+            /** @description You have it: `If-None-Match` names its ETag. */
+            304: {
+                headers: {
+                    ETag: components["headers"]["ETag"];
+                    Link: components["headers"]["Link"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
+                    "Cache-Control": components["headers"]["Cache-Control"];
+                    "X-Content-Type-Options": components["headers"]["X-Content-Type-Options"];
+                    Vary: components["headers"]["Vary"];
+                    "Access-Control-Allow-Origin": components["headers"]["Access-Control-Allow-Origin"];
+                    "Access-Control-Allow-Credentials": components["headers"]["Access-Control-Allow-Credentials"];
+                    "Access-Control-Expose-Headers": components["headers"]["Access-Control-Expose-Headers"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    [name: string]: unknown;
+                };
+                content?: never;
             };
             400: components["responses"]["400"];
             401: components["responses"]["401"];
@@ -589,13 +725,14 @@ export interface operations {
                  *       "due_date": "2026-12-24"
                  *     }
                  */
-                "application/json": components["schemas"]["TaskCreate"];
+                "application/json": components["schemas"]["TaskCreate"] | components["schemas"]["TaskCreate"][];
             };
         };
         responses: {
-            /** @description The new task. */
+            /** @description The new task, or the new tasks. */
             201: {
                 headers: {
+                    ETag: components["headers"]["ETag"];
                     Location: components["headers"]["Location"];
                     "Idempotency-Replayed": components["headers"]["Idempotency-Replayed"];
                     "X-Request-ID": components["headers"]["X-Request-ID"];
@@ -610,7 +747,117 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Task"];
+                    "application/json": components["schemas"]["Task"] | components["schemas"]["Task"][];
+                };
+            };
+            400: components["responses"]["400"];
+            401: components["responses"]["401"];
+            403: components["responses"]["403"];
+            413: components["responses"]["413"];
+            422: components["responses"]["422"];
+            429: components["responses"]["429"];
+            500: components["responses"]["500"];
+            503: components["responses"]["503"];
+        };
+    };
+    delete_tasks: {
+        parameters: {
+            query: {
+                /** @description Which tasks; there is no `all`. */
+                status: "pending" | "completed";
+            };
+            header?: {
+                /** @description An id of the caller's for the log, and for the answer: 1 to 128 of `A-Z a-z 0-9 . _ -`. Any other is replaced by one of the server's. */
+                "X-Request-ID"?: components["parameters"]["X-Request-ID"];
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description How many there were. */
+            200: {
+                headers: {
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
+                    "Cache-Control": components["headers"]["Cache-Control"];
+                    "X-Content-Type-Options": components["headers"]["X-Content-Type-Options"];
+                    Vary: components["headers"]["Vary"];
+                    "Access-Control-Allow-Origin": components["headers"]["Access-Control-Allow-Origin"];
+                    "Access-Control-Allow-Credentials": components["headers"]["Access-Control-Allow-Credentials"];
+                    "Access-Control-Expose-Headers": components["headers"]["Access-Control-Expose-Headers"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "count": 3
+                     *     }
+                     */
+                    "application/json": {
+                        count: number;
+                    };
+                };
+            };
+            400: components["responses"]["400"];
+            401: components["responses"]["401"];
+            413: components["responses"]["413"];
+            429: components["responses"]["429"];
+            500: components["responses"]["500"];
+            503: components["responses"]["503"];
+        };
+    };
+    complete_tasks: {
+        parameters: {
+            query?: {
+                /** @description Which tasks. */
+                status?: "all" | "pending" | "completed";
+            };
+            header?: {
+                /** @description An id of the caller's for the log, and for the answer: 1 to 128 of `A-Z a-z 0-9 . _ -`. Any other is replaced by one of the server's. */
+                "X-Request-ID"?: components["parameters"]["X-Request-ID"];
+                /** @description A new one for each request, such as a UUID, and the same for its retries, which then have no effect and get the first answer again. Kept for 24 hours. */
+                "Idempotency-Key"?: components["parameters"]["Idempotency-Key"];
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "completed": true
+                 *     }
+                 */
+                "application/json": components["schemas"]["TasksComplete"];
+            };
+        };
+        responses: {
+            /** @description How many were changed. */
+            200: {
+                headers: {
+                    "Idempotency-Replayed": components["headers"]["Idempotency-Replayed"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
+                    "Cache-Control": components["headers"]["Cache-Control"];
+                    "X-Content-Type-Options": components["headers"]["X-Content-Type-Options"];
+                    Vary: components["headers"]["Vary"];
+                    "Access-Control-Allow-Origin": components["headers"]["Access-Control-Allow-Origin"];
+                    "Access-Control-Allow-Credentials": components["headers"]["Access-Control-Allow-Credentials"];
+                    "Access-Control-Expose-Headers": components["headers"]["Access-Control-Expose-Headers"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "count": 3
+                     *     }
+                     */
+                    "application/json": {
+                        count: number;
+                    };
                 };
             };
             400: components["responses"]["400"];
@@ -629,6 +876,8 @@ export interface operations {
             header?: {
                 /** @description An id of the caller's for the log, and for the answer: 1 to 128 of `A-Z a-z 0-9 . _ -`. Any other is replaced by one of the server's. */
                 "X-Request-ID"?: components["parameters"]["X-Request-ID"];
+                /** @description ETags of answers that you have. A 304 without a body says that one of them is still good. */
+                "If-None-Match"?: components["parameters"]["If-None-Match"];
             };
             path: {
                 /** @example 1 */
@@ -641,6 +890,7 @@ export interface operations {
             /** @description The task. */
             200: {
                 headers: {
+                    ETag: components["headers"]["ETag"];
                     "X-Request-ID": components["headers"]["X-Request-ID"];
                     "Cache-Control": components["headers"]["Cache-Control"];
                     "X-Content-Type-Options": components["headers"]["X-Content-Type-Options"];
@@ -655,6 +905,23 @@ export interface operations {
                 content: {
                     "application/json": components["schemas"]["Task"];
                 };
+            };
+            /** @description You have it: `If-None-Match` names its ETag. */
+            304: {
+                headers: {
+                    ETag: components["headers"]["ETag"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
+                    "Cache-Control": components["headers"]["Cache-Control"];
+                    "X-Content-Type-Options": components["headers"]["X-Content-Type-Options"];
+                    Vary: components["headers"]["Vary"];
+                    "Access-Control-Allow-Origin": components["headers"]["Access-Control-Allow-Origin"];
+                    "Access-Control-Allow-Credentials": components["headers"]["Access-Control-Allow-Credentials"];
+                    "Access-Control-Expose-Headers": components["headers"]["Access-Control-Expose-Headers"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    [name: string]: unknown;
+                };
+                content?: never;
             };
             401: components["responses"]["401"];
             404: components["responses"]["404"];
@@ -672,6 +939,8 @@ export interface operations {
                 "X-Request-ID"?: components["parameters"]["X-Request-ID"];
                 /** @description A new one for each request, such as a UUID, and the same for its retries, which then have no effect and get the first answer again. Kept for 24 hours. */
                 "Idempotency-Key"?: components["parameters"]["Idempotency-Key"];
+                /** @description The ETag of the task as you know it, which is its `updated_at` in double quotes: it is changed only if it is still the same. `*` is any task. */
+                "If-Match"?: components["parameters"]["If-Match"];
             };
             path: {
                 /** @example 1 */
@@ -694,6 +963,7 @@ export interface operations {
             /** @description The task as it is now. */
             200: {
                 headers: {
+                    ETag: components["headers"]["ETag"];
                     "Idempotency-Replayed": components["headers"]["Idempotency-Replayed"];
                     "X-Request-ID": components["headers"]["X-Request-ID"];
                     "Cache-Control": components["headers"]["Cache-Control"];
@@ -714,6 +984,7 @@ export interface operations {
             401: components["responses"]["401"];
             403: components["responses"]["403"];
             404: components["responses"]["404"];
+            412: components["responses"]["412"];
             413: components["responses"]["413"];
             422: components["responses"]["422"];
             429: components["responses"]["429"];
@@ -727,6 +998,8 @@ export interface operations {
             header?: {
                 /** @description An id of the caller's for the log, and for the answer: 1 to 128 of `A-Z a-z 0-9 . _ -`. Any other is replaced by one of the server's. */
                 "X-Request-ID"?: components["parameters"]["X-Request-ID"];
+                /** @description The ETag of the task as you know it, which is its `updated_at` in double quotes: it is changed only if it is still the same. `*` is any task. */
+                "If-Match"?: components["parameters"]["If-Match"];
             };
             path: {
                 /** @example 1 */
@@ -752,8 +1025,10 @@ export interface operations {
                 };
                 content?: never;
             };
+            400: components["responses"]["400"];
             401: components["responses"]["401"];
             404: components["responses"]["404"];
+            412: components["responses"]["412"];
             413: components["responses"]["413"];
             429: components["responses"]["429"];
             500: components["responses"]["500"];
@@ -768,6 +1043,8 @@ export interface operations {
                 "X-Request-ID"?: components["parameters"]["X-Request-ID"];
                 /** @description A new one for each request, such as a UUID, and the same for its retries, which then have no effect and get the first answer again. Kept for 24 hours. */
                 "Idempotency-Key"?: components["parameters"]["Idempotency-Key"];
+                /** @description The ETag of the task as you know it, which is its `updated_at` in double quotes: it is changed only if it is still the same. `*` is any task. */
+                "If-Match"?: components["parameters"]["If-Match"];
             };
             path: {
                 /** @example 1 */
@@ -789,6 +1066,7 @@ export interface operations {
             /** @description The task as it is now. */
             200: {
                 headers: {
+                    ETag: components["headers"]["ETag"];
                     "Idempotency-Replayed": components["headers"]["Idempotency-Replayed"];
                     "X-Request-ID": components["headers"]["X-Request-ID"];
                     "Cache-Control": components["headers"]["Cache-Control"];
@@ -809,6 +1087,7 @@ export interface operations {
             401: components["responses"]["401"];
             403: components["responses"]["403"];
             404: components["responses"]["404"];
+            412: components["responses"]["412"];
             413: components["responses"]["413"];
             422: components["responses"]["422"];
             429: components["responses"]["429"];
@@ -824,6 +1103,8 @@ export interface operations {
                 "X-Request-ID"?: components["parameters"]["X-Request-ID"];
                 /** @description A new one for each request, such as a UUID, and the same for its retries, which then have no effect and get the first answer again. Kept for 24 hours. */
                 "Idempotency-Key"?: components["parameters"]["Idempotency-Key"];
+                /** @description The ETag of the task as you know it, which is its `updated_at` in double quotes: it is changed only if it is still the same. `*` is any task. */
+                "If-Match"?: components["parameters"]["If-Match"];
             };
             path: {
                 /** @example 1 */
@@ -845,6 +1126,7 @@ export interface operations {
             /** @description The task as it is now. */
             200: {
                 headers: {
+                    ETag: components["headers"]["ETag"];
                     "Idempotency-Replayed": components["headers"]["Idempotency-Replayed"];
                     "X-Request-ID": components["headers"]["X-Request-ID"];
                     "Cache-Control": components["headers"]["Cache-Control"];
@@ -865,8 +1147,53 @@ export interface operations {
             401: components["responses"]["401"];
             403: components["responses"]["403"];
             404: components["responses"]["404"];
+            412: components["responses"]["412"];
             413: components["responses"]["413"];
             422: components["responses"]["422"];
+            429: components["responses"]["429"];
+            500: components["responses"]["500"];
+            503: components["responses"]["503"];
+        };
+    };
+    list_changes: {
+        parameters: {
+            query?: {
+                /** @description Opaque; the `token` of the answer before. Everything when left out. */
+                since?: string;
+                /** @description At most so many changes in one answer. */
+                limit?: number;
+            };
+            header?: {
+                /** @description An id of the caller's for the log, and for the answer: 1 to 128 of `A-Z a-z 0-9 . _ -`. Any other is replaced by one of the server's. */
+                "X-Request-ID"?: components["parameters"]["X-Request-ID"];
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The changes, in their order. */
+            200: {
+                headers: {
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
+                    "Cache-Control": components["headers"]["Cache-Control"];
+                    "X-Content-Type-Options": components["headers"]["X-Content-Type-Options"];
+                    Vary: components["headers"]["Vary"];
+                    "Access-Control-Allow-Origin": components["headers"]["Access-Control-Allow-Origin"];
+                    "Access-Control-Allow-Credentials": components["headers"]["Access-Control-Allow-Credentials"];
+                    "Access-Control-Expose-Headers": components["headers"]["Access-Control-Expose-Headers"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Changes"];
+                };
+            };
+            400: components["responses"]["400"];
+            401: components["responses"]["401"];
+            410: components["responses"]["410"];
+            413: components["responses"]["413"];
             429: components["responses"]["429"];
             500: components["responses"]["500"];
             503: components["responses"]["503"];

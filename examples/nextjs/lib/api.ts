@@ -20,13 +20,14 @@ const TOKEN_URL = "/api/auth/token";
 const RENEW_BEFORE_SECONDS = 60;
 const TIMEOUT_MS = 15_000;
 
-/** `message` is a sentence for people; `status` is 0 when there was no answer at all. */
+/** `message` is a sentence for people; `status` is 0 when there was no answer at all; `task` is in a 412, as it is now. */
 export class ApiError extends Error {
   constructor(
     message: string,
     readonly status = 0,
     readonly fields: Record<string, string> = {},
     readonly retryAfterSeconds?: number,
+    readonly task?: Task,
   ) {
     super(message);
     this.name = "ApiError";
@@ -40,9 +41,13 @@ export class ApiError extends Error {
       response.status,
       Object.fromEntries((body?.errors ?? []).map(({ field, message }) => [field, message])),
       Number(response.headers.get("Retry-After")) || undefined,
+      body?.task,
     );
   }
 }
+
+/** Somebody else is signed in than the page was made for. */
+export class SomebodyElseError extends ApiError {}
 
 /** `userId` is the person the page was made for: a token of anybody else is never used. */
 export function createApi(baseUrl: string, userId: string) {
@@ -58,12 +63,6 @@ export function createApi(baseUrl: string, userId: string) {
   }
 
   return { ...createClient<paths>({ baseUrl, fetch: send }), forgetToken: tokens.forget };
-}
-
-/** Where the next page begins, from `Link: <…>; rel="next"`; undefined on the last page. */
-export function nextCursor(response: Response) {
-  const target = /<([^>]*)>;\s*rel="next"/.exec(response.headers.get("Link") ?? "")?.[1];
-  return (target && new URL(target, response.url).searchParams.get("cursor")) || undefined;
 }
 
 type Token = { value: string; renewAt: number };
@@ -94,7 +93,7 @@ async function fetchToken(userId: string): Promise<Token> {
   if (!response.ok) throw await ApiError.from(response);
   const { token } = (await response.json()) as { token: string };
   const { sub, exp = 0, iat = Date.now() / 1000 } = decodeJwt(token);
-  if (sub !== userId) throw new ApiError("Somebody else has signed in here. Please sign in again.", 401);
+  if (sub !== userId) throw new SomebodyElseError("Somebody else has signed in here. Please sign in again.", 401);
   // Its span, not its hour: the clock of this computer may be wrong.
   return { value: token, renewAt: Date.now() + (exp - iat - RENEW_BEFORE_SECONDS) * 1000 };
 }

@@ -1,130 +1,157 @@
+/** What the components ask for: tasks as they will be, in the order of a filter, and a way to change them. */
 import {
-  type InfiniteData,
-  type QueryClient,
-  useInfiniteQuery,
+  onlineManager,
+  QueryCache,
+  QueryClient,
+  skipToken,
   useMutation,
+  useMutationState,
+  useQuery,
   useQueryClient,
 } from "@tanstack/react-query";
-import { createContext, useContext, useEffect, useState } from "react";
-import { type Api, ApiError, nextCursor, type Task, type TaskCreate, type TaskQuery, type TaskUpdate } from "./api";
+import { createContext, useCallback, useContext, useSyncExternalStore } from "react";
+import { type Api, ApiError, SomebodyElseError, type TaskQuery } from "./api";
+import { type Answered, type Change, insist, type Question, type ShownTask, withChanges } from "./changes";
+import { follow, TASKS, waitBeforeNextLook } from "./follow";
+import type { Keeper } from "./keeper";
+import { ANSWERED, CHANGE, contact, dropQuestion, QUESTIONS, setUpQueue } from "./queue";
 
 export type Filter = Required<Pick<TaskQuery, "status" | "sort">>;
-type Page = { tasks: Task[]; next: string | undefined };
+export type Tools = { api: Api; keeper: Keeper; watched: Set<string> };
 
-const PAGE_SIZE = 50;
-const LONGEST_WAIT_SECONDS = 5;
+export const ToolsContext = createContext<Tools | null>(null);
 
-export const ApiContext = createContext<Api | null>(null);
-
-function useApi() {
-  const api = useContext(ApiContext);
-  if (!api) throw new Error("useApi must be used inside an ApiContext");
-  return api;
+function useTools() {
+  const tools = useContext(ToolsContext);
+  if (!tools) throw new Error("useTools must be used inside a ToolsContext");
+  return tools;
 }
 
-/** Worth another try by itself: no answer at all, or one that says "soon". For later there is a button. */
-export function shouldRetry(failures: number, error: Error) {
-  if (failures > 0 || !(error instanceof ApiError)) return false;
-  return error.status === 0 || (error.status === 503 && (error.retryAfterSeconds ?? 0) <= LONGEST_WAIT_SECONDS);
+/** One person's. `onSomebodyElse` is called when another person turns out to be signed in. */
+export function createQueryClient({ api, watched }: Tools, onSomebodyElse: () => void) {
+  const onError = (error: Error) => error instanceof SomebodyElseError && onSomebodyElse();
+  const client = new QueryClient({
+    queryCache: new QueryCache({ onError }),
+    defaultOptions: { queries: { gcTime: Infinity } },
+  });
+  setUpQueue(client, api, ({ key }) => watched.has(key));
+  return client;
 }
-
-export const retryDelay = (_: number, error: Error) =>
-  1000 * ((error instanceof ApiError && error.retryAfterSeconds) || 1);
 
 /** A sentence for people, whatever was thrown. */
 export const messageOf = (error: Error) =>
   error instanceof ApiError ? error.message : "Something unexpected went wrong. Try again.";
 
+const LONGEST_IN_A_FORM_MS = 5_000;
+const NOTHING: Answered = {};
+const NO_QUESTIONS: Question[] = [];
+
+/** Undefined until something is known. "always": the browser may be wrong about being offline, and this finds it out. */
 export function useTasks(filter: Filter) {
-  const api = useApi();
-  return useInfiniteQuery({
-    queryKey: ["tasks", filter],
-    initialPageParam: undefined as string | undefined,
-    queryFn: async ({ pageParam, signal }): Promise<Page> => {
-      const query = { ...filter, limit: PAGE_SIZE, ...(pageParam && { cursor: pageParam }) };
-      const { data = [], response } = await api.GET("/api/tasks", { params: { query }, signal });
-      return { tasks: data, next: nextCursor(response) };
-    },
-    getNextPageParam: (page) => page.next,
-    // While another filter loads, its predecessor's tasks stay.
-    placeholderData: (previous) => previous,
-  });
-}
-
-/** A task that has changed its place between two requests is in both pages: the later one knows better. */
-export function tasksOf(pages: Page[]) {
-  const tasks = pages.flatMap((page) => page.tasks);
-  const places = new Map(tasks.map(({ id }, index) => [id, index]));
-  return tasks.filter(({ id }, index) => places.get(id) === index);
-}
-
-/**
- * One page more. By themselves its request and a refetch would each end the other; so the page is asked for when nothing
- * else is under way, and again when it has not come.
- */
-export function useNextPage(query: ReturnType<typeof useTasks>, filter: Filter) {
-  const [wanted, setWanted] = useState({ filter, pages: 0 });
-  const pages = query.data?.pages.length ?? 0;
-  const isLoading =
-    wanted.filter === filter && wanted.pages > pages && query.hasNextPage && !query.isFetchNextPageError;
-
-  const fetchNextPage = () => void query.fetchNextPage({ cancelRefetch: false });
-  // After every render, because a refetch may begin and end unseen between two of them.
-  useEffect(() => {
-    if (isLoading && !query.isFetching) fetchNextPage();
-  });
-
-  return { isLoading, load: () => setWanted({ filter, pages: pages + 1 }), retry: fetchNextPage };
-}
-
-export function useAddTask() {
-  const api = useApi();
+  const { api } = useTools();
   const client = useQueryClient();
-  return useMutation({
-    mutationFn: (body: TaskCreate) => api.POST("/api/tasks", { body }),
-    onSuccess: () => refresh(client),
+  const query = useQuery({
+    queryKey: TASKS,
+    queryFn: ({ signal }) => contact(follow(client, api, signal)),
+    networkMode: "always",
+    retry: false,
+    refetchInterval: waitBeforeNextLook,
   });
+  const { data: answered = NOTHING } = useQuery<Answered>({ queryKey: ANSWERED, queryFn: skipToken });
+  const changes = useWaiting();
+  const tasks = query.data && arrange(withChanges(query.data.tasks, changes, answered), filter);
+  return { query, tasks };
 }
 
-/**
- * Optimistic in the simplest way: a component shows `variables` while the mutation is pending and the task when it is
- * not, so a refusal needs no rolling back. Changes of one task go out in the order in which they were made.
- */
-export function useUpdateTask(id: number) {
-  const api = useApi();
-  const client = useQueryClient();
-  return useMutation({
-    scope: { id: `task-${id}` },
-    // Not PATCH …/complete without a body: that flips whatever another tab has left, and this says what is meant.
-    mutationFn: (body: TaskUpdate) => api.PUT("/api/tasks/{id}", { params: { path: { id } }, body }),
-    onSuccess: ({ data }) => {
-      if (data) editTasks(client, (tasks) => tasks.map((task) => (task.id === id ? data : task)));
-    },
-    onSettled: () => refresh(client),
+/** The changes that are not answered yet, in the order in which they are sent. */
+export const useWaiting = () =>
+  useMutationState({
+    filters: { mutationKey: CHANGE, status: "pending" },
+    select: ({ state }) => state.variables as Change,
   });
-}
 
-/** Optimistic as well: a component hides the task while the mutation is pending. */
-export function useDeleteTask(id: number) {
-  const api = useApi();
-  const client = useQueryClient();
-  return useMutation({
-    scope: { id: `task-${id}` },
-    mutationFn: () => api.DELETE("/api/tasks/{id}", { params: { path: { id } } }),
-    onSuccess: () => editTasks(client, (tasks) => tasks.filter((task) => task.id !== id)),
-    onSettled: () => refresh(client),
-  });
-}
-
-/** Not awaited by those who call it: a mutation is over when the API has answered. */
-function refresh(client: QueryClient) {
-  const filters = { queryKey: ["tasks"] };
-  // Cancelled first: the first fetch of a list would be left to end, and may have been answered before the change.
-  void client.cancelQueries(filters).then(() => client.invalidateQueries(filters));
-}
-
-function editTasks(client: QueryClient, edit: (tasks: Task[]) => Task[]) {
-  client.setQueriesData<InfiniteData<Page>>({ queryKey: ["tasks"] }, (data) =>
-    data && { ...data, pages: data.pages.map((page) => ({ ...page, tasks: edit(page.tasks) })) },
+export const useIsOnline = () =>
+  useSyncExternalStore(
+    (onChange) => onlineManager.subscribe(onChange),
+    () => onlineManager.isOnline(),
+    () => true,
   );
+
+const compare = <T extends string | number>(a: T, b: T) => (a < b ? -1 : a > b ? 1 : 0);
+/** Tasks that have no number yet are the newest. */
+const number = ({ id }: ShownTask) => (typeof id === "number" ? id : Infinity);
+
+/** The orders of `GET /api/tasks`. */
+const ORDERS: Record<Filter["sort"], (a: ShownTask, b: ShownTask) => number> = {
+  created: (a, b) => compare(b.created_at, a.created_at) || compare(number(b), number(a)),
+  title: (a, b) => compare(a.title.toLowerCase(), b.title.toLowerCase()) || compare(number(a), number(b)),
+  due_date: (a, b) => compare(a.due_date ?? "no date", b.due_date ?? "no date") || compare(number(a), number(b)),
+};
+
+const arrange = (tasks: ShownTask[], { status, sort }: Filter) =>
+  tasks.filter(({ completed }) => status === "all" || completed === (status === "completed")).sort(ORDERS[sort]);
+
+/**
+ * Make a change. Resolves when it was made, or waits and is kept, with whether that is so: false when it has become a
+ * question. Rejects when it was refused at once; what is refused later becomes a question too.
+ */
+export function useChange() {
+  const client = useQueryClient();
+  const { keeper, watched } = useTools();
+  const { mutateAsync } = useMutation<boolean, Error, Change>({ mutationKey: CHANGE });
+  return useCallback(
+    async (change: Change) => {
+      watched.add(change.key);
+      const made = mutateAsync(change);
+      // Once it waits, nobody may be left to hear of a failure here.
+      made.catch(() => {});
+      const { waits, stop } = untilWaiting(client, change);
+      try {
+        const isMade = await Promise.race([made, waits]);
+        await keeper.whenKept();
+        return isMade;
+      } finally {
+        stop();
+        watched.delete(change.key);
+      }
+    },
+    [client, keeper, watched, mutateAsync],
+  );
+}
+
+/** Resolves when the change is paused, has failed once and is going to be tried again, or is not answered for long. */
+function untilWaiting(client: QueryClient, { key }: Change) {
+  const cache = client.getMutationCache();
+  let stop = () => {};
+  const waits = new Promise<true>((resolve) => {
+    const check = () => {
+      const mutation = cache.find<boolean, Error, Change>({ mutationKey: CHANGE, predicate: ({ state }) => (state.variables as Change).key === key });
+      const { status, isPaused = false, failureCount = 0 } = mutation?.state ?? {};
+      if (status === "pending" && (isPaused || failureCount > 0)) resolve(true);
+    };
+    const unsubscribe = cache.subscribe(check);
+    const timer = setTimeout(() => resolve(true), LONGEST_IN_A_FORM_MS);
+    stop = () => {
+      unsubscribe();
+      clearTimeout(timer);
+    };
+    check();
+  });
+  return { waits, stop };
+}
+
+/** Changes that were not made, and what a person can say to each: to have it made all the same, or to leave it. */
+export function useQuestions() {
+  const client = useQueryClient();
+  const { mutate } = useMutation<boolean, Error, Change>({ mutationKey: CHANGE });
+  const { data: questions = NO_QUESTIONS } = useQuery<Question[]>({ queryKey: QUESTIONS, queryFn: skipToken });
+  const drop = (question: Question) => dropQuestion(client, question);
+
+  function keepMine(question: Question) {
+    // In this order, or the change would join its own question.
+    drop(question);
+    mutate(insist(question));
+  }
+
+  return { questions, keepMine, drop };
 }

@@ -1,26 +1,26 @@
 import { type Ref, useId } from "react";
 
-type Props = { ref: Ref<HTMLDialogElement>; title: string; onDelete: () => void };
+type Props = { ref: Ref<HTMLDialogElement>; question: string; text: string; no: string; yes: string; onYes: () => void };
 
 /** The browser's own modal: it keeps the focus inside, closes on Escape and gives the focus back. */
-export function DeleteDialog({ ref, title, onDelete }: Props) {
+export function ConfirmDialog({ ref, question, text, no, yes, onYes }: Props) {
   const id = useId();
   return (
     <dialog
       ref={ref}
       aria-labelledby={id}
       onClose={({ currentTarget }) => {
-        if (currentTarget.returnValue === "delete") onDelete();
+        if (currentTarget.returnValue === "yes") onYes();
         currentTarget.returnValue = "";
       }}
     >
       <form method="dialog">
-        <h2 id={id}>Delete “{title}”?</h2>
-        <p className="muted">This cannot be undone.</p>
+        <h2 id={id}>{question}</h2>
+        <p className="muted">{text}</p>
         <div className="buttons">
-          <button value="">Keep it</button>
-          <button value="delete" className="danger">
-            Delete
+          <button value="">{no}</button>
+          <button value="yes" className="danger">
+            {yes}
           </button>
         </div>
       </form>

@@ -1,0 +1,140 @@
+/**
+ * The queue: TanStack's mutations, one after the other, paused while the API is away and kept by lib/keeper.ts until they
+ * are answered. What an attempt needs to know of former answers is kept in the query cache beside the tasks.
+ */
+import { onlineManager, type QueryClient } from "@tanstack/react-query";
+import { type Api, ApiError, type Task } from "./api";
+import { type Answered, type Change, clashes, combine, type Question, taskOf, type TaskId } from "./changes";
+import { removeTask, TASKS, updateTask } from "./follow";
+
+export const CHANGE = ["change"];
+export const ANSWERED = ["answered"];
+export const QUESTIONS = ["questions"];
+
+const MOST_DEFECTS = 8;
+const LONGEST_WAIT_MS = 30_000;
+
+/** What goes by: no answer, an answer that says "later", and a session that has ended, which the person can begin again. */
+const isPassing = ({ status }: ApiError) => status === 0 || status >= 500 || [401, 408, 425, 429].includes(status);
+
+/** Whether the API is there is known from its answers; while it is not, mutations pause. */
+export async function contact<T>(request: Promise<T>) {
+  try {
+    const answer = await request;
+    onlineManager.setOnline(true);
+    return answer;
+  } catch (error) {
+    if (error instanceof ApiError) onlineManager.setOnline(!isPassing(error) || error.status === 401);
+    throw error;
+  }
+}
+
+export const retryDelay = (failures: number, error: Error) =>
+  Math.max(Math.min(1000 * 2 ** failures, LONGEST_WAIT_MS), 1000 * ((error instanceof ApiError && error.retryAfterSeconds) || 0));
+
+/** `isWatched` says whether a form still waits for the answer, and will itself show what was refused. */
+export function setUpQueue(client: QueryClient, api: Api, isWatched: (change: Change) => boolean) {
+  client.setMutationDefaults(CHANGE, {
+    scope: { id: "changes" },
+    mutationFn: (change: Change) => contact(send(client, api, change)),
+    // A defect may be this change's own, and must not hold up all that come after it for ever.
+    retry: (failures, error) =>
+      error instanceof ApiError && isPassing(error) && !(error.status === 500 && failures >= MOST_DEFECTS),
+    retryDelay,
+    onError: (error, change: Change) => {
+      if (!isWatched(change)) ask(client, { change, message: error.message });
+    },
+    onSettled: () => {
+      // This is still one of them. What others have changed meanwhile is fetched when the last one is answered.
+      if (client.isMutating({ mutationKey: CHANGE }) === 1) void client.invalidateQueries({ queryKey: TASKS });
+    },
+  });
+}
+
+const answeredOf = (client: QueryClient) => client.getQueryData<Answered>(ANSWERED) ?? {};
+const questionsOf = (client: QueryClient) => client.getQueryData<Question[]>(QUESTIONS) ?? [];
+
+/** Gives whether the change was made; if not, there is a question. */
+async function send(client: QueryClient, api: Api, change: Change) {
+  if (join(client, change)) return false;
+  const header = { "Idempotency-Key": change.key };
+  if (change.kind === "add") {
+    const { data } = await api.POST("/api/tasks", { params: { header }, body: change.values });
+    // Several at once are answered with several.
+    return keepAnswer(client, change.key, Array.isArray(data) ? data[0] : data);
+  }
+  const { id = change.seen.id, version: answered = "" } = answeredOf(client)[change.seen.id] ?? {};
+  if (typeof id === "string") return false; // Its adding was refused.
+  // The newer of what the person saw and what a former change was answered; `updated_at` sorts as text.
+  let version = answered > change.seen.updated_at ? answered : change.seen.updated_at;
+  for (;;) {
+    const params = { path: { id }, header: { ...header, "If-Match": `"${version}"` } };
+    try {
+      if (change.kind === "update") {
+        const { data } = await api.PUT("/api/tasks/{id}", { params, body: change.values });
+        return keepAnswer(client, change.seen.id, data);
+      }
+      await api.DELETE("/api/tasks/{id}", { params });
+      return removeTask(client, id);
+    } catch (error) {
+      if (!(error instanceof ApiError)) throw error;
+      if (error.status === 404) {
+        removeTask(client, id);
+        // A deletion may have been made before, and its answer lost; or another device wanted the same.
+        return change.kind === "delete" || ask(client, { change, theirs: null });
+      }
+      if (error.status !== 412 || !error.task) throw error;
+      updateTask(client, error.task);
+      if (clashes(wholeChange(client, change, error.task), error.task)) return ask(client, { change, theirs: error.task });
+      version = error.task.updated_at;
+    }
+  }
+}
+
+/** This change, with those of the same task that wait and were made before `theirs` was seen. */
+function wholeChange(client: QueryClient, change: Change, theirs: Task) {
+  const isLater = (other: Change) =>
+    other.kind !== "add" && other.key !== change.key && isSameTask(client, other, change) && other.seen.updated_at < theirs.updated_at;
+  return waitingIn(client).filter(isLater).reduce((whole, later) => combine(whole, later) ?? whole, change);
+}
+
+export const waitingIn = (client: QueryClient) =>
+  client
+    .getMutationCache()
+    .findAll({ mutationKey: CHANGE, status: "pending" })
+    .map(({ state }) => state.variables as Change);
+
+function isSameTask(client: QueryClient, one: Change, other: Change) {
+  const answered = answeredOf(client);
+  const idOf = (change: Change) => answered[taskOf(change)]?.id ?? taskOf(change);
+  return idOf(one) === idOf(other);
+}
+
+/** While a question about the task is open, a further change of it belongs to the answer. */
+function join(client: QueryClient, change: Change) {
+  const question = questionsOf(client).find((question) => isSameTask(client, question.change, change));
+  if (!question) return false;
+  // After a reload, the change itself may be tried once more.
+  if (question.change.key === change.key) return true;
+  dropQuestion(client, question);
+  const whole = combine(question.change, change);
+  if (whole) ask(client, { ...question, change: whole });
+  return true;
+}
+
+function ask(client: QueryClient, question: Question) {
+  client.setQueryData<Question[]>(QUESTIONS, (questions = []) => [...questions, question]);
+  return false;
+}
+
+export function dropQuestion(client: QueryClient, question: Question) {
+  client.setQueryData<Question[]>(QUESTIONS, (questions = []) => questions.filter((other) => other !== question));
+}
+
+function keepAnswer(client: QueryClient, shownId: TaskId, task: Task | undefined) {
+  if (!task) throw new ApiError("The server's answer is empty.");
+  updateTask(client, task);
+  const answer = { id: task.id, version: task.updated_at };
+  client.setQueryData<Answered>(ANSWERED, (answered) => ({ ...answered, [shownId]: answer, [task.id]: answer }));
+  return true;
+}
