@@ -1,10 +1,10 @@
-"""What comes in and what goes out: the Pydantic schemas of a task and of a list's query."""
+"""What comes in and what goes out: the Pydantic schemas of a task."""
 
 import re
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from datetime import UTC, date, datetime
-from typing import Annotated, Any, Literal, cast
+from typing import Annotated, Any, cast
 
 from pydantic import (
     AfterValidator,
@@ -14,14 +14,10 @@ from pydantic import (
     Field,
     StringConstraints,
     TypeAdapter,
-    ValidationInfo,
     WithJsonSchema,
-    field_validator,
 )
 from pydantic_core import to_json
 from typing_extensions import TypedDict
-
-from paging import Position, Since, Sort, Status, read_cursor, read_token
 
 MAXIMUM_TITLE = 200
 MAXIMUM_DESCRIPTION = 1000
@@ -57,13 +53,6 @@ def _moment(value: Any) -> datetime:
         with suppress(ValueError, OverflowError):
             return datetime.fromisoformat(value).astimezone(UTC)
     raise ValueError('must be a date and time with an offset, such as "2026-01-31T12:00:00Z", or null')
-
-
-def _whole_number(value: Any) -> Any:
-    """A query parameter is text, and `int` would take "1_0", " 1 " and "+1" too."""
-    if isinstance(value, str) and not re.fullmatch(r"[0-9]+", value):
-        raise ValueError("must be a whole number")
-    return value
 
 
 def timestamp(value: datetime) -> str:
@@ -169,63 +158,6 @@ class TasksComplete(_TaskBody):
 
 
 TASKS_CREATE = TypeAdapter(Annotated[list[TaskCreate], Field(min_length=1, max_length=MAXIMUM_LIMIT)])
-
-
-class StatusQuery(BaseModel):
-    """The query string of a change of many tasks. It takes nothing else, so that a slip in a name changes nothing."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    status: Annotated[Status, Field(description="Which tasks.")] = "all"
-
-
-class ClearQuery(StatusQuery):
-    """The query string of a deletion, which has no default, so that nobody empties a list by a slip."""
-
-    status: Annotated[Literal["pending", "completed"], Field(description="Which tasks; there is no `all`.")]
-
-
-class TaskQuery(BaseModel):
-    """The query string of a list."""
-
-    status: Annotated[Status, Field(description="Which tasks.")] = "all"
-    sort: Annotated[
-        Sort,
-        Field(description="`created`: newest first. `title`: ignoring case. `due_date`: soonest first, undated last."),
-    ] = "created"
-    limit: Annotated[
-        Annotated[int, Field(ge=1, le=MAXIMUM_LIMIT), BeforeValidator(_whole_number)] | None,
-        Field(description="Tasks on a page; the whole list when left out."),
-    ] = None
-    cursor: Annotated[
-        Position | None,
-        WithJsonSchema({"type": "string"}),
-        Field(description="Opaque; where the page begins, from the `Link` header before it, for the same sort."),
-    ] = None
-
-    @field_validator("cursor", mode="plain")
-    @classmethod
-    def _read(cls, cursor: str, info: ValidationInfo) -> Position:
-        return read_cursor(info.data.get("sort", "created"), cursor)
-
-
-class ChangesQuery(BaseModel):
-    """The query string of the changes. Validated with the person's id as the context."""
-
-    since: Annotated[
-        Since | None,
-        WithJsonSchema({"type": "string"}),
-        Field(description="Opaque; the `token` of the answer before. Everything when left out."),
-    ] = None
-    limit: Annotated[
-        Annotated[int, Field(ge=1, le=MAXIMUM_LIMIT), BeforeValidator(_whole_number)],
-        Field(description="At most so many changes in one answer."),
-    ] = MAXIMUM_LIMIT
-
-    @field_validator("since", mode="plain")
-    @classmethod
-    def _read(cls, token: str, info: ValidationInfo) -> Since:
-        return read_token(cast(str, info.context), token)
 
 
 class TaskOut(TypedDict):

@@ -9,10 +9,11 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from database import Caller, Conflict
-from schemas import ClearQuery, StatusQuery, TaskComplete, TaskCreate, TasksComplete, TaskUpdate, task_json
+from schemas import TaskComplete, TaskCreate, TasksComplete, TaskUpdate, task_json
 from web.conditions import etag_of
 from web.errors import no_such_task, not_json
 from web.idempotency import REPLAYED, Once
+from web.query import ClearQuery, StatusQuery
 
 Body = TypeVar("Body", TaskComplete, TaskCreate, TasksComplete, TaskUpdate)
 

@@ -25,11 +25,8 @@ from paging import Position, next_link
 from queries import bulk, retries
 from schemas import (
     TASKS_CREATE,
-    ClearQuery,
-    StatusQuery,
     TaskComplete,
     TaskCreate,
-    TaskQuery,
     TasksComplete,
     TaskUpdate,
     task_json,
@@ -39,6 +36,7 @@ from web.conditions import changed, etag_of, expected, unless_known
 from web.errors import no_such_task
 from web.idempotency import Once, idempotency_key
 from web.pieces import is_one_piece, pieces
+from web.query import ClearQuery, StatusQuery, TaskQuery
 from web.task_limit import TaskLimit, TooManyTasks
 
 # Tasks that the first query of a list without a limit asks for.

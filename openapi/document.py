@@ -6,7 +6,8 @@ from typing import Any
 from pydantic import BaseModel, TypeAdapter
 from pydantic.json_schema import GenerateJsonSchema
 
-from openapi.operations import ERRORS, HEADERS, LIMITED, OPERATIONS, Object, ref
+from openapi.answers import ERRORS, HEADERS, LIMITED, Object, ref
+from openapi.operations import OPERATIONS
 from paging import MAXIMUM_ID
 from schemas import MAXIMUM_LIMIT, Me, TaskComplete, TaskCreate, TaskOut, TasksComplete, TaskUpdate
 from web.routing import Resource
