@@ -19,6 +19,7 @@ from auth import JWTBackend, TokenVerifier
 from database import Database, DatabaseUnavailable
 from endpoints.changes import list_changes
 from endpoints.exchange import json_response
+from endpoints.me import delete_me, get_me
 from endpoints.service import health, ready
 from endpoints.tasks import (
     complete_tasks,
@@ -31,11 +32,12 @@ from endpoints.tasks import (
     toggle_task,
     update_task,
 )
+from endpoints.transfer import Imports, export_tasks, import_tasks
 from keys import KeySet
 from migrations.layout import prepare
 from openapi.document import document
 from openapi.page import docs
-from queries import accounts, bulk, changes
+from queries import accounts, bulk, changes, people, transfer
 from settings import Settings, settings_or_exit
 from web.errors import HANDLERS, unauthenticated
 from web.log import configure_logging
@@ -45,11 +47,12 @@ from web.process import end_with_0, end_with_parent
 from web.rate_limit import LimitRate, RateLimit
 from web.routing import Resource
 from web.task_limit import TaskLimit
+from web.upload import MAXIMUM_FILE
 from web.users import EnsureUser, UserRows
 
 logger = logging.getLogger("todo")
 
-STATEMENTS = (*accounts.STATEMENTS, *bulk.STATEMENTS, *changes.STATEMENTS, *store.STATEMENTS)
+STATEMENTS = [each for room in (accounts, bulk, changes, people, store, transfer) for each in room.STATEMENTS]
 
 
 async def openapi(_: Request) -> Response:
@@ -62,6 +65,9 @@ API = [
     Resource("/tasks/{id:task_id}", GET=get_task, PUT=update_task, PATCH=patch_task, DELETE=delete_task),
     Resource("/tasks/{id:task_id}/complete", PATCH=toggle_task),
     Resource("/changes", GET=list_changes),
+    Resource("/export", GET=export_tasks),
+    Resource("/import", POST=import_tasks),
+    Resource("/me", GET=get_me, DELETE=delete_me),
 ]
 # Without one.
 SERVICE = [
@@ -72,6 +78,8 @@ SERVICE = [
 ]
 # By the prefix of their paths.
 SITE = {"/api": API, "": SERVICE}
+# Bytes that a body may have, where it is more than elsewhere.
+LARGER = {"/api/import": MAXIMUM_FILE}
 # The templates of their paths, for the log and the metrics.
 ROUTES = {resource.endpoint: prefix + resource.path_format for prefix, part in SITE.items() for resource in part}
 
@@ -91,7 +99,7 @@ def create_app(settings: Settings) -> Starlette:
     rate_limit = RateLimit(settings.rate_limit, settings.rate_limit_storage) if settings.rate_limit else None
     # Inside the exception handlers, so that what these raise is answered like anything else.
     api_middleware = [
-        Middleware(BodyLimit),
+        Middleware(BodyLimit, larger=LARGER),
         Middleware(AuthenticationMiddleware, backend=backend, on_error=unauthenticated),
         *([Middleware(LimitRate, limit=rate_limit)] if rate_limit else []),
         Middleware(EnsureUser, database=database, rows=user_rows),
@@ -111,7 +119,7 @@ def create_app(settings: Settings) -> Starlette:
     app.router.redirect_slashes = False
     app.state.database, app.state.user_rows, app.state.metrics = database, user_rows, metrics
     app.state.task_limit = TaskLimit(settings.task_limit) if settings.task_limit else None
-    app.state.rate_limit = rate_limit
+    app.state.rate_limit, app.state.imports = rate_limit, Imports()
     return app
 
 

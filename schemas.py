@@ -1,10 +1,10 @@
-"""What comes in and what goes out: the Pydantic schemas of a task and of a list's query."""
+"""What comes in and what goes out: the Pydantic schemas of a task."""
 
 import re
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from datetime import date, datetime
-from typing import Annotated, Any, Literal, cast
+from datetime import UTC, date, datetime
+from typing import Annotated, Any, cast
 
 from pydantic import (
     AfterValidator,
@@ -14,15 +14,10 @@ from pydantic import (
     Field,
     StringConstraints,
     TypeAdapter,
-    ValidationInfo,
     WithJsonSchema,
-    field_validator,
 )
-from pydantic.json_schema import SkipJsonSchema
 from pydantic_core import to_json
 from typing_extensions import TypedDict
-
-from paging import Position, Since, Sort, Status, read_cursor, read_token
 
 MAXIMUM_TITLE = 200
 MAXIMUM_DESCRIPTION = 1000
@@ -32,6 +27,9 @@ MAXIMUM_LIMIT = 500
 CALENDAR_DATE = re.compile(
     r"(\d{4}-\d{2}-\d{2})(?:[Tt ]00:00(?::00(?:\.0+)?)?(?:[Zz]|[+-](?:[01]\d|2[0-3]):[0-5]\d)?)?", re.ASCII
 )
+
+# RFC 3339's date-time.
+MOMENT = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:\.\d{1,9})?(?:Z|[+-]\d\d:\d\d)", re.ASCII)
 
 
 def _storable(text: str) -> str:
@@ -49,11 +47,12 @@ def _calendar_date(value: Any) -> date:
     raise ValueError('must be a calendar date such as "2026-01-31", or null')
 
 
-def _whole_number(value: Any) -> Any:
-    """A query parameter is text, and `int` would take "1_0", " 1 " and "+1" too."""
-    if isinstance(value, str) and not re.fullmatch(r"[0-9]+", value):
-        raise ValueError("must be a whole number")
-    return value
+def _moment(value: Any) -> datetime:
+    if isinstance(value, str) and MOMENT.fullmatch(value):
+        # Beyond the years 1 to 9999 in UTC it is an OverflowError.
+        with suppress(ValueError, OverflowError):
+            return datetime.fromisoformat(value).astimezone(UTC)
+    raise ValueError('must be a date and time with an offset, such as "2026-01-31T12:00:00Z", or null')
 
 
 def timestamp(value: datetime) -> str:
@@ -131,6 +130,12 @@ class TaskCreate(_TaskBody):
         return self.model_dump(exclude={"user_id"})
 
 
+class TaskImport(TaskCreate):
+    """A task of a file. What the database gives to a new task is ignored, but when it was made is kept."""
+
+    created_at: Annotated[datetime, BeforeValidator(_moment)] | None = None
+
+
 class TaskUpdate(_TaskBody):
     """A partial update: what is left out stays, null clears `description` and `due_date`."""
 
@@ -155,71 +160,6 @@ class TasksComplete(_TaskBody):
 TASKS_CREATE = TypeAdapter(Annotated[list[TaskCreate], Field(min_length=1, max_length=MAXIMUM_LIMIT)])
 
 
-def _no_page(_: Any) -> Any:
-    """Whoever names a page means it alone."""
-    raise ValueError("is for a list; a change is made of all tasks that have the status")
-
-
-_NoPage = Annotated[Any, BeforeValidator(_no_page)]
-
-
-class StatusQuery(BaseModel):
-    """The query string of a change of many tasks."""
-
-    status: Annotated[Status, Field(description="Which tasks.")] = "all"
-    limit: SkipJsonSchema[_NoPage] = None
-    cursor: SkipJsonSchema[_NoPage] = None
-
-
-class ClearQuery(StatusQuery):
-    """The query string of a deletion, which has no default, so that nobody empties a list by a slip."""
-
-    status: Annotated[Literal["pending", "completed"], Field(description="Which tasks; there is no `all`.")]
-
-
-class TaskQuery(BaseModel):
-    """The query string of a list."""
-
-    status: Annotated[Status, Field(description="Which tasks.")] = "all"
-    sort: Annotated[
-        Sort,
-        Field(description="`created`: newest first. `title`: ignoring case. `due_date`: soonest first, undated last."),
-    ] = "created"
-    limit: Annotated[
-        Annotated[int, Field(ge=1, le=MAXIMUM_LIMIT), BeforeValidator(_whole_number)] | None,
-        Field(description="Tasks on a page; the whole list when left out."),
-    ] = None
-    cursor: Annotated[
-        Position | None,
-        WithJsonSchema({"type": "string"}),
-        Field(description="Opaque; where the page begins, from the `Link` header before it, for the same sort."),
-    ] = None
-
-    @field_validator("cursor", mode="plain")
-    @classmethod
-    def _read(cls, cursor: str, info: ValidationInfo) -> Position:
-        return read_cursor(info.data.get("sort", "created"), cursor)
-
-
-class ChangesQuery(BaseModel):
-    """The query string of the changes. Validated with the person's id as the context."""
-
-    since: Annotated[
-        Since | None,
-        WithJsonSchema({"type": "string"}),
-        Field(description="Opaque; the `token` of the answer before. Everything when left out."),
-    ] = None
-    limit: Annotated[
-        Annotated[int, Field(ge=1, le=MAXIMUM_LIMIT), BeforeValidator(_whole_number)],
-        Field(description="At most so many changes in one answer."),
-    ] = MAXIMUM_LIMIT
-
-    @field_validator("since", mode="plain")
-    @classmethod
-    def _read(cls, token: str, info: ValidationInfo) -> Since:
-        return read_token(cast(str, info.context), token)
-
-
 class TaskOut(TypedDict):
     """A task of the caller's."""
 
@@ -233,6 +173,19 @@ class TaskOut(TypedDict):
     created_at: Timestamp
     updated_at: Timestamp
 
+
+class Me(TypedDict):
+    """The account that the token names, and how many tasks it has and may have."""
+
+    id: str
+    email: str | None
+    name: str | None
+    tasks: int
+    task_limit: int | None
+
+
+# In the order of an answer.
+TASK_FIELDS = tuple(TaskOut.__annotations__)
 
 _TASK = TypeAdapter(TaskOut)
 _TASKS = TypeAdapter(list[TaskOut])

@@ -17,7 +17,7 @@ from database import Caller, DatabaseUnavailable, Executables, KeyTaken, Rows
 from paging import Position, Sort, Status
 from queries.changes import DELETED_KEPT, LATEST, deletion, tick
 from queries.retries import UNANSWERED, Once, answered, once, values_of
-from tables import DUE_DATE_KEY, TASK_COLUMNS, TASKS, TITLE_KEY, UNDATED, now
+from tables import DUE_DATE_KEY, GIVEN_COLUMNS, TASK_COLUMNS, TASKS, TITLE_KEY, UNDATED, now
 
 # After rows were imported with their ids.
 COUNTER_BEHIND = "the counter of ids is behind; run "
@@ -37,9 +37,8 @@ def _one(rows: Rows) -> Any:
 
 
 @cache
-def _create(names: frozenset[str], has_key: bool = False) -> Executables:
-    """The insert of these columns; the database fills the others."""
-    values: dict[str, ColumnElement[Any]] = {name: bindparam(name, type_=_task[name].type) for name in sorted(names)}
+def _create(has_key: bool) -> Executables:
+    values: dict[str, ColumnElement[Any]] = {each.name: bindparam(each.name, type_=each.type) for each in GIVEN_COLUMNS}
     values |= {"user_id": bindparam("owner"), "created_at": LATEST, "updated_at": LATEST}
     conditions = [UNANSWERED] if has_key else []
     row = select(*values.values()).where(*conditions)
@@ -48,10 +47,12 @@ def _create(names: frozenset[str], has_key: bool = False) -> Executables:
 
 
 async def create_task(database: Caller, user_id: str, values: Mapping[str, Any], key: Once | None = None) -> Any:
-    """The new row. Raises `KeyReused`, `Conflict` without a row of the user, `DatabaseUnavailable` for a taken id."""
-    statement = _create(frozenset(values), key is not None)
+    """The new row, made from values for all of `GIVEN_COLUMNS`.
+
+    Raises `KeyReused`, `Conflict` without a row of the user, and `DatabaseUnavailable` for an id that is taken.
+    """
     try:
-        return await _change(database, statement, {"owner": user_id, **values}, key)
+        return await _change(database, _create(key is not None), {"owner": user_id, **values}, key)
     except KeyTaken as error:
         raise DatabaseUnavailable(f"{error}; {COUNTER_BEHIND}") from None
 
@@ -81,7 +82,7 @@ async def update_task(
     expected: datetime | None = None,
     key: Once | None = None,
 ) -> Any:
-    """Change only the named columns; of no names, none.
+    """Change only the named columns; no names change nothing.
 
     With `expected`, the task is None too when its `updated_at` is another. Raises `KeyReused`, and `Conflict` without a
     row of the user.
@@ -112,7 +113,7 @@ def _on_this(values: Mapping[str, Any], if_match: bool, has_key: bool) -> Execut
     change = update(TASKS).where(*_which(if_match)).values(values)
     if not has_key:
         return tick(), change.returning(*TASK_COLUMNS)
-    # After the change. One that changes nothing leaves the time as it was.
+    # After the change: where no value was changed, `updated_at` is as it was.
     found = (*_THIS, or_(_task.updated_at == _EXPECTED, _task.updated_at == LATEST)) if if_match else _THIS
     return once(change.where(UNANSWERED), found)
 
@@ -132,7 +133,7 @@ def _delete(if_match: bool) -> Executables:
 
 
 async def delete_task(database: Caller, user_id: str, task_id: int, expected: datetime | None = None) -> bool:
-    """Whether there was such a task. Otherwise like `update_task`."""
+    """Whether there was such a task, with that `expected`."""
     moment = now()
     values = {"owner": user_id, "task_id": task_id, "expected": expected}
     values |= {"now": moment, "expired": moment - DELETED_KEPT}
@@ -198,7 +199,7 @@ async def list_tasks(
 # For `Database`, which refuses at start what it could not run. Those that are not here differ from these in a filter.
 STATEMENTS = (
     *(_GET, _COUNT),
-    *(_create(frozenset({"title", "completed"}), has_key) for has_key in (False, True)),
+    *(_create(has_key) for has_key in (False, True)),
     *(_update(frozenset({"title"}), if_match, has_key) for if_match, has_key in product((False, True), repeat=2)),
     *(_toggle(if_match, has_key) for if_match, has_key in product((False, True), repeat=2)),
     *(_delete(if_match) for if_match in (False, True)),

@@ -76,7 +76,9 @@ def _owner() -> Column[str]:
     return Column("user_id", Text, ForeignKey(USERS.c.id, ondelete="CASCADE"), primary_key=True)
 
 
-# The first answer to each request that may be sent again, with the task as it was. Without `id` there is none yet.
+# The first answer to each request that may be sent again, with the task as it was. Without `id` there is none yet. Of
+# many tasks that were made at once only `created_at` is kept, by which they are found, and of a change of many their
+# number, as `id`.
 IDEMPOTENCY_KEYS = Table(
     "idempotency_keys",
     SQLModel.metadata,
@@ -93,7 +95,7 @@ CHANGE_CLOCKS = Table(
     SQLModel.metadata,
     _owner(),
     Column("latest", TASKS.c.updated_at.type, nullable=False),
-    Column("forgotten", TASKS.c.updated_at.type),
+    Column("forgotten", TASKS.c.updated_at.type, nullable=False),
 )
 DELETED_TASKS = Table(
     "deleted_tasks",

@@ -20,7 +20,7 @@ from database.postgres import Postgres
 from database.preparation import Preparation
 from database.queue import Statistics
 from database.sqlite import Sqlite
-from database.statements import Executables, Rows, compile_once
+from database.statements import Executables, Rows, Steps, compile_once
 
 __all__ = [
     "Caller",
@@ -34,10 +34,14 @@ __all__ = [
     "KeyTaken",
     "NotPrepared",
     "Rows",
+    "Steps",
 ]
 
 # Seconds that a request may spend on the database in all, waiting in the queue and connecting included.
 DEADLINE = 5.0
+
+# Seconds that a transaction of several round trips may take in all.
+LONGEST = 60.0
 
 NOTHING: Mapping[str, Any] = {}
 
@@ -57,6 +61,9 @@ class Engine(Protocol):
 
     async def execute(self, statement: Executables, values: Mapping[str, Any], person: str, deadline: float) -> Rows:
         """The rows of a statement in autocommit. `deadline` is the caller's, by the clock of the event loop."""
+
+    async def take(self, steps: Steps, person: str, patience: float) -> Rows:
+        """The rows of a transaction of several round trips. On PostgreSQL each may take `patience` seconds."""
 
     async def transaction(self, statements: Sequence[str], deadline: float) -> None:
         """All of these statements or none."""
@@ -121,6 +128,15 @@ class Database:
             self._preparation.forget()
             raise
 
+    async def take(self, steps: Steps, person: str) -> Rows:
+        if not self._preparation.done:
+            await self.ready()
+        try:
+            return await self.engine.take(steps, person, self.deadline)
+        except TablesMissing:
+            self._preparation.forget()
+            raise
+
     def close(self) -> None:
         """Wait for the threads and close idle connections. A later statement opens new ones."""
         self.engine.close()
@@ -159,6 +175,21 @@ class Caller:
             raise DatabaseUnavailable(f"no answer within {self._database.deadline:g} seconds") from None
         finally:
             self._left -= clock() - started
+
+    async def take(self, steps: Steps) -> Rows:
+        """The rows of a transaction of several round trips, all of whose statements take effect or none does.
+
+        It has `LONGEST` seconds, whatever of the deadline is left. Raises what `execute` does, and what the steps do.
+        """
+        try:
+            async with asyncio.timeout(LONGEST):
+                return await self._database.take(steps, self._person)
+        except asyncio.CancelledError:
+            self._database.given_up["caller"] += 1
+            raise
+        except TimeoutError:
+            self._database.given_up["deadline"] += 1
+            raise DatabaseUnavailable("a transaction of several round trips took too long") from None
 
     async def wait(self, awaited: Awaitable[object]) -> None:
         """Wait for something else within the same deadline, which what follows has less of.

@@ -1,14 +1,20 @@
 """Calls to SQLite in threads: work whose caller may stop waiting, and writes that are committed together."""
 
 import asyncio
+import logging
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager
 from queue import Empty, SimpleQueue
 from typing import Any
 
+from sqlalchemy import Dialect
+
 from database.errors import Conflict, DatabaseError, DatabaseUnavailable, TablesMissing
-from database.statements import Batch, Rows, Statement
+from database.statements import Batch, Rows, Statement, Steps, compile_once
+
+logger = logging.getLogger("todo.sql")
 
 # Instructions of SQLite's virtual machine, about 50 ns each, between two calls of the progress handler.
 STEPS = 2000
@@ -108,18 +114,37 @@ def rows_of(compiled: Statement | Batch, connection: sqlite3.Connection, values:
     """Execute the statement, or all statements of a batch; when one of those fails, none has an effect."""
     if isinstance(compiled, Statement):
         return compiled.rows(connection.execute(compiled.sql, values))
-    connection.execute("SAVEPOINT batch")
-    try:
+    with _all_or_none(connection, "batch"):
         for each in compiled.statements:
             rows = rows_of(each, connection, values)
-        connection.execute("RELEASE batch")
-    except sqlite3.Error:
+    return rows
+
+
+def take(steps: Steps, connection: sqlite3.Connection, dialect: Dialect) -> Rows:
+    """Execute the statements of these steps; when one of them fails, or the steps themselves do, none has an effect."""
+    with _all_or_none(connection, "steps"), closing(steps()) as taken:
+        try:
+            statement, values = next(taken)
+            while True:
+                compiled = compile_once(statement, dialect)
+                logger.debug(compiled.sql)
+                statement, values = taken.send(rows_of(compiled, connection, compiled.values(values)))
+        except StopIteration as end:
+            return end.value  # type: ignore[no-any-return]
+
+
+@contextmanager
+def _all_or_none(connection: sqlite3.Connection, name: str) -> Iterator[None]:
+    connection.execute(f"SAVEPOINT {name}")
+    try:
+        yield
+        connection.execute(f"RELEASE {name}")
+    except BaseException:
         # SQLite may have rolled back everything by itself.
         if connection.in_transaction:
-            connection.execute("ROLLBACK TO batch")
-            connection.execute("RELEASE batch")
+            connection.execute(f"ROLLBACK TO {name}")
+            connection.execute(f"RELEASE {name}")
         raise
-    return rows
 
 
 def _in_our_terms(error: sqlite3.Error) -> Exception:

@@ -4,17 +4,19 @@ import asyncio
 import logging
 import random
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from typing import Any
 
 from psycopg2.extras import register_uuid
 from sqlalchemy import URL
 from sqlalchemy.dialects.postgresql.psycopg2 import PGDialect_psycopg2
 
+from database.connection import Connection
 from database.errors import DatabaseUnavailable, Overtaken
 from database.loops import PerLoop
 from database.pool import Place, Pool
 from database.queue import Statistics
-from database.statements import HEAVY, Batch, Executables, Rows, Statement, compile_once, is_heavy
+from database.statements import HEAVY, Batch, Executables, Rows, Statement, Steps, compile_once, is_heavy
 
 logger = logging.getLogger("todo.sql")
 
@@ -61,6 +63,22 @@ class Postgres:
         finally:
             pool.leave(place, deadline)
 
+    async def take(self, steps: Steps, person: str, patience: float) -> Rows:
+        """On one connection, which is closed where the steps do not come to their end: the server then undoes them."""
+        pool = self._pools.get()
+        async with asyncio.timeout(patience):
+            place = await pool.enter(person)
+        try:
+            async with asyncio.timeout(patience):
+                connection = await place.connect()
+            return await _take(connection, steps, patience)
+        except BaseException:
+            if place.connection is not None:
+                place.connection.close()
+            raise
+        finally:
+            pool.leave(place, 0.0)
+
     async def transaction(self, statements: Sequence[str], deadline: float) -> None:
         """All of them or none; PostgreSQL makes a transaction of statements that arrive together."""
         pool = self._pools.get()
@@ -83,6 +101,26 @@ class Postgres:
 
     def close(self) -> None:
         self._pools.close()
+
+
+async def _take(connection: Connection, steps: Steps, patience: float) -> Rows:
+    async def execute(sql: str, values: Mapping[str, Any] | None = None) -> Any:
+        async with asyncio.timeout(patience):
+            return await connection.execute(sql, values)
+
+    with closing(steps()) as taken:
+        await execute("BEGIN")
+        try:
+            statement, values = next(taken)
+            while True:
+                compiled = compile_once(statement, DIALECT)
+                logger.debug(compiled.sql)
+                cursor = await execute(compiled.sql, compiled.values(values))
+                in_utc = cursor.connection.get_parameter_status("TimeZone") in IN_UTC
+                statement, values = taken.send(compiled.rows(cursor, in_utc))
+        except StopIteration as end:
+            await execute("COMMIT")
+            return end.value  # type: ignore[no-any-return]
 
 
 async def _ask(place: Place, statement: Statement | Batch, values: Mapping[str, Any]) -> Any:

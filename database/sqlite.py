@@ -16,10 +16,10 @@ from typing import Any
 from sqlalchemy import URL
 from sqlalchemy.dialects.sqlite.pysqlite import SQLiteDialect_pysqlite
 
-from database.calls import STEPS, Call, Commits, rows_of
+from database.calls import STEPS, Call, Commits, rows_of, take
 from database.loops import PerLoop
 from database.queue import FairQueue, Statistics
-from database.statements import Executables, Rows, compile_once, is_heavy
+from database.statements import Executables, Rows, Steps, compile_once, is_heavy
 
 logger = logging.getLogger("todo.sql")
 
@@ -82,6 +82,11 @@ class Sqlite:
             return await self._write(call, person)
         rows = None if compiled.in_turn else self._read_at_once(call)
         return await self._read(call, person, is_heavy(values)) if rows is None else rows
+
+    async def take(self, steps: Steps, person: str, patience: float) -> Rows:  # noqa: ARG002
+        """In the thread that writes; other writes wait until the last of the steps."""
+        self._look_at_file()
+        return await self._write(Call(lambda connection: take(steps, connection, DIALECT)), person)
 
     async def transaction(self, statements: Sequence[str], deadline: float) -> None:  # noqa: ARG002
         """All of them or none."""

@@ -1,7 +1,7 @@
 """Statements, alone and in batches, compiled once for one kind of database; their values and their rows."""
 
 from collections import Counter, namedtuple
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from functools import lru_cache, partial
 from typing import Any
@@ -13,6 +13,9 @@ Rows = Sequence[Any]
 Convert = Callable[[Any], Any]
 # A statement, or a tuple of them that is a batch.
 Executables = Executable | tuple[Executable, ...]
+# A transaction of several round trips: it yields statements with their values, is given the rows of each, and returns
+# those of its answer. Whatever it raises undoes all of them. It may be run more than once, each time from its start.
+Steps = Callable[[], Generator[tuple[Executables, Mapping[str, Any]], Rows, Rows]]
 
 # Rows. Reading one and writing it as JSON blocks the event loop for about 3 µs.
 HEAVY = 50
@@ -42,6 +45,8 @@ class Statement:
         self.names = set(names.values())
         self.constants = {name: each.effective_value for each, name in names.items() if not each.required}
         self._to_driver = dict(_to_driver(names, dialect))
+        # The names of the values that are converted.
+        self.converted = self._to_driver.keys()
         # What makes rows of what was fetched; the second where timestamps are in UTC already.
         self._makers: tuple[Callable[[Sequence[Any]], list[Any]], Callable[[Sequence[Any]], list[Any]]] | None = None
 
@@ -71,7 +76,7 @@ class Batch:
     Each sees what those before it did and, on PostgreSQL, what others have committed by then. The rows are those of the
     last one.
 
-    Raises `TypeError` for what `Statement` does, and for constants of two statements that have one name.
+    Raises `TypeError` for what `Statement` does, and where constants, or parameters of two types, have one name.
     """
 
     reads = in_turn = False
@@ -83,6 +88,11 @@ class Batch:
             raise TypeError(
                 f"Two statements of a batch have a constant {twice[0]}; make it a bindparam of its own name"
             )
+        for name in {name for each in self.statements for name in each.names}:
+            if len({name in each.converted for each in self.statements if name in each.names}) > 1:
+                raise TypeError(
+                    f"Two statements of a batch have a parameter {name} of two types; give one another name"
+                )
         # PostgreSQL makes a transaction of statements that arrive together.
         # https://www.postgresql.org/docs/current/protocol-flow.html#PROTOCOL-FLOW-MULTI-STATEMENT
         self.sql = "; ".join(each.sql for each in self.statements)

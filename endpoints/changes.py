@@ -6,8 +6,9 @@ from starlette.responses import Response
 from endpoints.exchange import caller, json_response, with_user
 from paging import write_token
 from queries import changes
-from schemas import ChangesQuery, changes_json
+from schemas import changes_json
 from web.pieces import is_one_piece
+from web.query import ChangesQuery
 
 
 async def list_changes(request: Request) -> Response:

@@ -13,8 +13,11 @@ from schemas import TaskComplete, TaskCreate, TasksComplete, TaskUpdate, task_js
 from web.conditions import etag_of
 from web.errors import no_such_task, not_json
 from web.idempotency import REPLAYED, Once
+from web.query import ClearQuery, StatusQuery
 
 Body = TypeVar("Body", TaskComplete, TaskCreate, TasksComplete, TaskUpdate)
+
+Query = TypeVar("Query", StatusQuery, ClearQuery)
 
 NO_HEADERS: Mapping[str, str] = {}
 
@@ -52,6 +55,16 @@ async def with_user(request: Request, change: Callable[[], Awaitable[Any]]) -> A
     except Conflict:
         await request.app.state.user_rows.restore(caller(request), request.user)
         return await change()
+
+
+def query_of_many(request: Request, schema: type[Query]) -> Query:
+    """The query of a change of many tasks; 400 for what it does not take."""
+    given = request.query_params.multi_items()
+    if len(given) > len(dict(given)):
+        raise HTTPException(400, "A parameter of the query is given twice; give it once.")
+    if "if-match" in request.headers:
+        raise HTTPException(400, "If-Match is for a change of one task; leave it out for a change of many.")
+    return schema.model_validate(dict(given))
 
 
 def task_id(request: Request) -> int:

@@ -1,4 +1,4 @@
-"""The tasks of a person: list, create, get, update, toggle, delete."""
+"""The tasks of a person: list, create, get, update, toggle, delete; and many at once."""
 
 from collections.abc import Awaitable, Mapping
 from contextlib import AbstractAsyncContextManager, nullcontext
@@ -15,6 +15,7 @@ from endpoints.exchange import (
     json_response,
     of_caller,
     parse,
+    query_of_many,
     replayed,
     task_id,
     task_response,
@@ -24,11 +25,8 @@ from paging import Position, next_link
 from queries import bulk, retries
 from schemas import (
     TASKS_CREATE,
-    ClearQuery,
-    StatusQuery,
     TaskComplete,
     TaskCreate,
-    TaskQuery,
     TasksComplete,
     TaskUpdate,
     task_json,
@@ -38,6 +36,7 @@ from web.conditions import changed, etag_of, expected, unless_known
 from web.errors import no_such_task
 from web.idempotency import Once, idempotency_key
 from web.pieces import is_one_piece, pieces
+from web.query import ClearQuery, StatusQuery, TaskQuery
 from web.task_limit import TaskLimit, TooManyTasks
 
 # Tasks that the first query of a list without a limit asks for.
@@ -103,19 +102,15 @@ def room_for(count: int, request: Request) -> AbstractAsyncContextManager[None]:
 
 
 async def complete_tasks(request: Request) -> Response:
-    status = StatusQuery.model_validate(dict(request.query_params)).status
+    status = query_of_many(request, StatusQuery).status
     body = await parse(request, TasksComplete)
-    key = await idempotency_key(request)
-    if status == ("completed" if body.completed else "pending"):
-        # They are so already.
-        return JSONResponse({"count": 0})
-    user_id = request.user.id
-    count = await with_user(request, lambda: bulk.complete_tasks(caller(request), user_id, body.completed, key))
+    key, user_id = await idempotency_key(request), request.user.id
+    count = await with_user(request, lambda: bulk.complete_tasks(caller(request), user_id, body.completed, status, key))
     return JSONResponse({"count": count}, headers=replayed(key))
 
 
 async def delete_tasks(request: Request) -> Response:
-    completed = ClearQuery.model_validate(dict(request.query_params)).status == "completed"
+    completed = query_of_many(request, ClearQuery).status == "completed"
     count = await with_user(request, lambda: bulk.delete_tasks(caller(request), request.user.id, completed))
     deleted(request)
     return JSONResponse({"count": count})

@@ -6,9 +6,10 @@ from typing import Any
 from pydantic import BaseModel, TypeAdapter
 from pydantic.json_schema import GenerateJsonSchema
 
-from openapi.operations import ERRORS, HEADERS, LIMITED, OPERATIONS, Object, ref
+from openapi.answers import ERRORS, HEADERS, LIMITED, Object, ref
+from openapi.operations import OPERATIONS
 from paging import MAXIMUM_ID
-from schemas import MAXIMUM_LIMIT, TaskComplete, TaskCreate, TaskOut, TasksComplete, TaskUpdate
+from schemas import MAXIMUM_LIMIT, Me, TaskComplete, TaskCreate, TaskOut, TasksComplete, TaskUpdate
 from web.routing import Resource
 
 DESCRIPTION = """\
@@ -89,19 +90,19 @@ _HEADERS: list[Object] = [
 
 def _operation(method: str, name: str, prefix: str, path: str) -> Object:
     known = OPERATIONS[name]
-    private, has_id = bool(prefix), "{id}" in path
+    private, has_id, takes_body = bool(prefix), "{id}" in path, known.body or known.file
     changes_task = has_id and method != "GET"
     errors = {
         *known.errors,
         500,
         *((401, 413, 429, 503) if private else ()),
-        *((400,) if known.query or known.body or changes_task else ()),
+        *((400,) if known.query or takes_body or changes_task else ()),
         *((412,) if changes_task else ()),
-        *((403, 422) if known.body else ()),
+        *((403, 422) if takes_body else ()),
         *((404,) if has_id else ()),
     }
     parameters = [ref("parameters", "X-Request-ID"), *_query(known.query)]
-    if known.body:
+    if takes_body:
         parameters.append(ref("parameters", "Idempotency-Key"))
     if changes_task:
         parameters.append(ref("parameters", "If-Match"))
@@ -127,6 +128,8 @@ def _operation(method: str, name: str, prefix: str, path: str) -> Object:
             schema = {"oneOf": [schema, array]}
         content = {"schema": schema, "example": known.example}
         operation["requestBody"] = {"required": known.body_required, "content": {"application/json": content}}
+    if known.file:
+        operation["requestBody"] = {"required": True, "content": known.file}
     if private:
         operation["security"] = [{"bearer": []}]
     return operation
@@ -163,6 +166,7 @@ def _schemas() -> Object:
         "TasksComplete": TasksComplete.model_json_schema(schema_generator=_Schema),
         "TaskComplete": TaskComplete.model_json_schema(schema_generator=_Schema),
         "Changes": _CHANGES,
+        "Me": TypeAdapter(Me).json_schema(mode="serialization", schema_generator=_Schema),
         "Error": _ERROR,
     }
     for name, schema in schemas.items():

@@ -5,12 +5,15 @@ from operator import attrgetter
 from typing import Any
 
 from pydantic_core import to_json
-from sqlalchemy import Select
+from sqlalchemy import ColumnElement, Insert
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.functions import FunctionElement
-from sqlmodel import Column, Text, bindparam, func, insert, literal_column, select, update
+from sqlmodel import Column, Text, and_, bindparam, func, insert, select, update
+from sqlmodel.sql.sqltypes import UTCDateTime
 
 from database import Caller
+from database.statements import STORED
+from paging import Status
 from queries.changes import DELETED_KEPT, LATEST, deletion, tick
 from queries.retries import ABOUT_ANSWER, THIS_KEY, UNANSWERED, Once, answered, find_answer, once, values_of
 from tables import GIVEN_COLUMNS, IDEMPOTENCY_KEYS, TASK_COLUMNS, TASKS, now
@@ -53,31 +56,42 @@ def _field_on_postgresql(element: _Field, compiler: Any, **options: Any) -> str:
 
 @compiles(_Field, "sqlite")
 def _field_on_sqlite(element: _Field, compiler: Any, **options: Any) -> str:
-    return f"json_extract({compiler.process(element.clauses, **options)}, '$.{element.column.name}')"
+    field = f"json_extract({compiler.process(element.clauses, **options)}, '$.{element.column.name}')"
+    # A time in UTC as SQLAlchemy stores it there, without its offset.
+    return f"substr({field}, 1, {STORED})" if isinstance(element.column.type, UTCDateTime) else field
 
 
 _given = _Elements(bindparam("tasks", type_=Text())).table_valued("value")
-_NEW: dict[str, Any] = {
-    "user_id": bindparam("owner"),
-    **{column.name: _Field(_given.c.value, column) for column in GIVEN_COLUMNS},
-    "created_at": LATEST,
-    "updated_at": LATEST,
-}
-_ROWS: Select[Any] = select(*_NEW.values())
-_CREATE = (tick(), insert(TASKS).from_select(list(_NEW), _ROWS, include_defaults=False).returning(*TASK_COLUMNS))
-# No other tasks of the person were made at that time. They are answered as they are now, deleted ones left out.
+
+
+def insertion(*only_if: ColumnElement[bool], created_at: ColumnElement[Any] = LATEST) -> Insert:
+    """Of the tasks in the parameter `tasks`, a JSON array of objects with all of `GIVEN_COLUMNS`, in its order."""
+    new: dict[str, Any] = {
+        "user_id": bindparam("owner"),
+        **{column.name: _Field(_given.c.value, column) for column in GIVEN_COLUMNS},
+        "created_at": created_at,
+        "updated_at": LATEST,
+    }
+    rows = select(*new.values()).where(*only_if)
+    return insert(TASKS).from_select(list(new), rows, include_defaults=False)
+
+
+# Of tasks that may say when they were made: `2026-01-31 12:00:00.000000+00:00`.
+GIVEN_TIME = func.coalesce(_Field(_given.c.value, _task.created_at), LATEST)
+
+_CREATE = (tick(), insertion().returning(*TASK_COLUMNS))
+# Other tasks with that time are those of an import, with later ids. Tasks are answered as they are now, deleted ones
+# left out.
 _own = select(*TASKS.c).where(_OWN).subquery()
+_SAME = and_(_own.c.created_at == _kept.created_at, _own.c.id <= _kept.id)
 _KEPT_TASKS = (
     select(*ABOUT_ANSWER, *(_own.c[column.name] for column in TASK_COLUMNS))
-    .select_from(IDEMPOTENCY_KEYS.outerjoin(_own, _own.c.created_at == _kept.created_at))
+    .select_from(IDEMPOTENCY_KEYS.outerjoin(_own, _SAME))
     .where(*THIS_KEY)
     .order_by(_own.c.id)
 )
-_CREATE_ONCE = once(
-    insert(TASKS).from_select(list(_NEW), _ROWS.where(UNANSWERED), include_defaults=False),
-    answer={"id": literal_column("0"), "created_at": LATEST},
-    kept=_KEPT_TASKS,
-)
+_LAST = select(func.max(_task.id)).where(_OWN, _task.created_at == LATEST).scalar_subquery()
+_CREATE_ONCE = once(insertion(UNANSWERED), answer={"id": _LAST, "created_at": LATEST}, kept=_KEPT_TASKS)
 
 
 async def create_tasks(
@@ -102,16 +116,20 @@ async def find_created(database: Caller, user_id: str, key: Once) -> list[Any] |
 
 
 _WANTED = bindparam("new_completed", type_=_task.completed.type)
-_COMPLETE = update(TASKS).where(_OWN, _task.completed != _WANTED).values(completed=_WANTED, updated_at=LATEST)
+_APPLIES = bindparam("applies", type_=_task.completed.type)
+_COMPLETE = update(TASKS).where(_OWN, _task.completed != _WANTED, _APPLIES).values(completed=_WANTED, updated_at=LATEST)
 _CHANGED = select(func.count().label("id")).where(_OWN, _task.updated_at == LATEST)
 _COMPLETE_ALL = (tick(), _COMPLETE, _CHANGED)
 _COMPLETE_ALL_ONCE = once(_COMPLETE.where(UNANSWERED), answer={"id": _CHANGED.scalar_subquery()})
 
 
-async def complete_tasks(database: Caller, user_id: str, completed: bool, key: Once | None = None) -> int:
-    """Complete all tasks, or take that back. How many were changed. Raises what `store.update_task` does."""
+async def complete_tasks(
+    database: Caller, user_id: str, completed: bool, status: Status = "all", key: Once | None = None
+) -> int:
+    """Complete all tasks of that status, or take that back; how many were changed. Raises what a toggle does."""
     moment = now()
-    values = {"owner": user_id, "new_completed": completed, "now": moment}
+    applies = status != ("completed" if completed else "pending")
+    values = {"owner": user_id, "new_completed": completed, "applies": applies, "now": moment}
     if key is None:
         rows = await database.execute(_COMPLETE_ALL, values)
     else:

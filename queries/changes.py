@@ -1,8 +1,11 @@
 """What changed since: each person's clock, which every change of their tasks moves first, and the ids that are deleted.
 
+Without it changes would be missed: of two changes that are made at once, the one with the earlier time may be committed
+last, and whoever reads in between asks next for what is later than both.
+
 The clock is a row for each person. Whoever moves it keeps it locked until the change is committed, so that the changes
-of one person are committed in the order of their times, whatever the clocks of the machines say. What somebody has read
-up to a time is therefore complete.
+of one person are made one after the other, and committed in the order of their times, whatever the clocks of the
+machines say. What somebody has read up to a time is therefore complete.
 """
 
 from datetime import UTC, datetime, timedelta
@@ -146,7 +149,7 @@ async def list_changes(database: Caller, user_id: str, since: Since | None, limi
     latest, forgotten = rows[0].latest, rows[0].forgotten
     if since:
         restored = since.floor > latest or (since.id == MAXIMUM_ID and since.key > latest)
-        if restored or (forgotten and max(since.floor, since.key) < forgotten):
+        if restored or max(since.floor, since.key) < forgotten:
             raise TokenTooOld
     return Changes([row for row in rows if row.id is not None], since.floor if since else latest, latest)
 

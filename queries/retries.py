@@ -9,7 +9,7 @@ from sqlalchemy import ColumnElement, Executable, Insert, Select, Update
 
 # SQLite has the same clause ON CONFLICT.
 from sqlalchemy.dialects.postgresql import insert as insert_or
-from sqlmodel import and_, bindparam, delete, or_, select, update
+from sqlmodel import and_, bindparam, delete, literal_column, or_, select, update
 
 from database import Caller, DatabaseUnavailable, Rows
 from queries.changes import tick
@@ -42,15 +42,16 @@ _OPEN = and_(_kept.fingerprint == bindparam("fingerprint"), _kept.id.is_(None))
 UNANSWERED = select(_kept.key).where(*THIS_KEY, _OPEN).exists()
 
 _NEWEST = select(_kept.kept_at).where(_OWN).order_by(_kept.kept_at.desc())
-_ONE_TOO_MANY = _NEWEST.offset(bindparam("kept_keys")).limit(bindparam("one")).scalar_subquery()
-_OLD = or_(_kept.kept_at < bindparam("expired_key"), _kept.kept_at <= _ONE_TOO_MANY)
+_ONE_TOO_MANY = _NEWEST.offset(bindparam("kept_keys")).limit(literal_column("1")).scalar_subquery()
+# Those without an answer are of requests that found no task.
+_OLD = or_(_kept.id.is_(None), _kept.kept_at < bindparam("expired_key"), _kept.kept_at <= _ONE_TOO_MANY)
 _FORGET = delete(IDEMPOTENCY_KEYS).where(_OWN, _OLD)
-# Waits while another request with the same key is under way, and keeps the key of an unanswered one from others.
 _VALUES: dict[str, Any] = {
     "key": bindparam("key"),
     "fingerprint": bindparam("fingerprint"),
     "kept_at": bindparam("now"),
 }
+# Waits while another request with the same key is under way, and keeps the key of an unanswered one from others.
 _TAKE = insert_or(IDEMPOTENCY_KEYS).values(user_id=bindparam("owner"), **_VALUES)
 _TAKE = _TAKE.on_conflict_do_update(
     index_elements=[_kept.user_id, _kept.key],
@@ -69,18 +70,23 @@ def once(
     answer: Mapping[str, Any] = THE_TASK,
     kept: Select[Any] = _KEPT_TASK,
 ) -> tuple[Executable, ...]:
-    """The batch that makes this change, which is one of `UNANSWERED` requests alone, and keeps what is the answer then.
+    """The batch that makes this change, which must have the condition `UNANSWERED`, and keeps the answer.
 
-    That is the task with the conditions `found`, unless `answer` says what to keep, and `kept` how to get it back.
+    That is the task with the conditions `found`, unless `answer` says what to keep, and `kept` how to read it back.
     """
     keep = update(IDEMPOTENCY_KEYS).where(*found, *THIS_KEY, _OPEN).values(answer)
     return _FORGET, _TAKE, tick(UNANSWERED), change, keep, kept
 
 
+# Of a transaction of several round trips: what begins it, with the answer that there may be already, and what ends it.
+TAKE_KEY = (_FORGET, _TAKE, _KEPT_TASK)
+KEEP_COUNT = (update(IDEMPOTENCY_KEYS).where(*THIS_KEY, _OPEN).values(id=bindparam("count")), _KEPT_TASK)
+
+
 def values_of(once: Once, moment: datetime) -> dict[str, Any]:
     """What the batch needs beside the values of its change."""
     of_the_key = {"key": once.key, "fingerprint": once.fingerprint}
-    return {**of_the_key, "expired_key": moment - KEPT, "kept_keys": KEPT_KEYS, "one": 1, "now": moment}
+    return {**of_the_key, "expired_key": moment - KEPT, "kept_keys": KEPT_KEYS, "now": moment}
 
 
 async def find_answer(database: Caller, user_id: str, once: Once, kept: Select[Any] = _KEPT_TASK) -> Rows:
@@ -92,7 +98,7 @@ async def find_answer(database: Caller, user_id: str, once: Once, kept: Select[A
 def answered(rows: Rows, once: Once, moment: datetime | None = None) -> Rows:
     """The rows of the first answer from those that the batch gave; none where the change found no task.
 
-    A request of this very moment has not been answered before. Raises `KeyReused`.
+    `kept_at` is the moment of this request only if no earlier one was answered. Raises `KeyReused`.
     """
     if not rows:
         raise DatabaseUnavailable("the answer of the key was forgotten while it was looked for")

@@ -19,9 +19,9 @@ from web.errors import error_response
 
 # A proxy that compresses answers makes tags weak. Ours name one state of a task all the same, so weak ones are taken.
 TAG = re.compile(r'(?:W/)?("[^"]*")')
-OF_A_TASK = re.compile(r'"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6})Z"')
+OF_A_TASK = re.compile(r'"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z)"')
 # Of no task: another program's tag.
-NEVER = datetime.fromisoformat("0001-01-01T00:00:00+00:00")
+MATCHES_NO_TASK = datetime.fromisoformat("0001-01-01T00:00:00+00:00")
 
 NO_HEADERS: Mapping[str, str] = {}
 
@@ -45,9 +45,9 @@ def expected(request: Request) -> datetime | None:
         )
     known = OF_A_TASK.fullmatch(tag[1])
     try:
-        return datetime.fromisoformat(f"{known[1]}+00:00") if known else NEVER
+        return datetime.fromisoformat(known[1]) if known else MATCHES_NO_TASK
     except ValueError:
-        return NEVER
+        return MATCHES_NO_TASK
 
 
 def changed(row: Any) -> JSONResponse:

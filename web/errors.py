@@ -23,7 +23,6 @@ RETRY_AFTER = 1
 DETAILS = {
     404: "There is nothing at this address.",
     405: "This address allows only these methods: {Allow}.",
-    413: "The body is larger than 64 KiB.",
 }
 
 # What a browser sends for a form (HTML standard, section 4.10.21.5), and curl for `-d`.
@@ -40,6 +39,7 @@ MESSAGES = {
     "literal_error": "must be {expected}",
     "greater_than_equal": "must be at least {ge}",
     "less_than_equal": "must be at most {le}",
+    "extra_forbidden": "is not taken here",
     "too_short": "must not be empty",
     "too_long": "must have at most {max_length} tasks",
     "value_error": "{error}",
@@ -100,15 +100,17 @@ def _field(place: tuple[int | str, ...]) -> str:
     return f"[{first}]" + "".join(f".{name}" for name in more[:1]) if isinstance(first, int) else first
 
 
-async def invalid_input(_: Request, error: ValidationError) -> JSONResponse:
-    """400 with a message for each field. Only what callers send is validated, so it is never a defect of the app."""
-    errors = [
-        {
-            "field": _field(item["loc"]),
-            "message": MESSAGES.get(item["type"], item["msg"]).format(**item.get("ctx", {})),
-        }
+def explained(error: ValidationError) -> list[tuple[str, str]]:
+    """Each field, or `body`, and what is wrong with it."""
+    return [
+        (_field(item["loc"]), MESSAGES.get(item["type"], item["msg"]).format(**item.get("ctx", {})))
         for item in error.errors(include_url=False, include_input=False)
     ]
+
+
+async def invalid_input(_: Request, error: ValidationError) -> JSONResponse:
+    """400 with a message for each field. Only what callers send is validated, so it is never a defect of the app."""
+    errors = [{"field": field, "message": message} for field, message in explained(error)]
     detail = "; ".join(f"{item['field']} {item['message']}" for item in errors)
     return error_response(400, f"{detail}.", errors=errors)
 
@@ -130,7 +132,7 @@ async def key_reused(_: Request, __: KeyReused) -> JSONResponse:
 
 
 async def token_too_old(_: Request, __: TokenTooOld) -> JSONResponse:
-    return error_response(410, "This token is too old; start over without `since`, and drop the tasks that you have.")
+    return error_response(410, "This `since` is too old; start over without it, and drop the tasks that you have.")
 
 
 async def unavailable(request: Request, error: DatabaseUnavailable | KeyServerUnavailable) -> JSONResponse:

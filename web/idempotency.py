@@ -11,7 +11,7 @@ from starlette.requests import Request
 
 from queries.retries import Once
 
-__all__ = ["REPLAYED", "Once", "idempotency_key"]
+__all__ = ["REPLAYED", "Once", "fingerprint_of", "idempotency_key", "key_of"]
 
 # Visible characters of ASCII. The draft wants a string in quotes; many clients leave them out, and both are taken as
 # they are.
@@ -22,6 +22,16 @@ REPLAYED = {"Idempotency-Replayed": "true"}
 
 async def idempotency_key(request: Request) -> Once | None:
     """The request's key, with a fingerprint of its method, path and body; None without one. Raises a 400."""
+    key = key_of(request)
+    if key is None:
+        return None
+    seen = fingerprint_of(request)
+    seen.update(await request.body())
+    return Once(key, seen.hexdigest())
+
+
+def key_of(request: Request) -> str | None:
+    """The key alone. Raises a 400."""
     keys = request.headers.getlist("idempotency-key")
     if not keys:
         return None
@@ -29,5 +39,9 @@ async def idempotency_key(request: Request) -> Once | None:
         raise HTTPException(
             400, "Idempotency-Key must be one key of 1 to 255 visible ASCII characters, such as a UUID."
         )
-    described = f"{request.method} {request.scope['path']}\n".encode() + await request.body()
-    return Once(keys[0], hashlib.sha256(described).hexdigest())
+    return keys[0]
+
+
+def fingerprint_of(request: Request) -> "hashlib._Hash":
+    """To be updated with the body."""
+    return hashlib.sha256(f"{request.method} {request.scope['path']}?{request.url.query}\n".encode())

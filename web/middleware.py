@@ -34,11 +34,12 @@ PROBES = ("/health", "/ready")
 NOT_STORED = ((b"cache-control", b"no-store"),)
 
 NO_ROUTES: Mapping[Any, str] = {}
+NO_LIMITS: Mapping[str, int] = {}
 
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 RATE_LIMIT = ("RateLimit", "RateLimit-Policy")
 EXPOSED = (
-    *("Allow", "ETag", "Idempotency-Replayed", "Link", "Location", *RATE_LIMIT, "Retry-After"),
+    *("Allow", "Content-Disposition", "ETag", "Idempotency-Replayed", "Link", "Location", *RATE_LIMIT, "Retry-After"),
     *("WWW-Authenticate", "X-Request-ID"),
 )
 VARY = {"Vary": "Origin"}
@@ -198,27 +199,37 @@ class Shield:
 
 
 class BodyLimit:
-    """413 for a body over 64 KiB, announced or not. Starlette's own answers in plain text."""
+    """413 for a body over 64 KiB, announced or not. Starlette's own answers in plain text.
 
-    def __init__(self, app: ASGIApp) -> None:
+    `larger` has the bytes that some paths allow instead.
+    """
+
+    def __init__(self, app: ASGIApp, larger: Mapping[str, int] = NO_LIMITS) -> None:
         self.app = app
+        self.larger = larger
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        maximum = self.larger.get(scope["path"].removesuffix("/"), MAXIMUM_BODY)
         # A server has checked that it is a number; a test client has not.
         announced = dict(scope["headers"]).get(b"content-length", b"")[:20]
-        if announced.isdigit() and int(announced) > MAXIMUM_BODY:
-            raise HTTPException(413)
+        if announced.isdigit() and int(announced) > maximum:
+            raise _too_large(maximum)
         size = 0
 
         async def counted_receive() -> Message:
             nonlocal size
             message = await receive()
             size += len(message.get("body", b""))
-            if size > MAXIMUM_BODY:
-                raise HTTPException(413)
+            if size > maximum:
+                raise _too_large(maximum)
             return message
 
         await self.app(scope, counted_receive, send)
+
+
+def _too_large(maximum: int) -> HTTPException:
+    size = f"{maximum // 1024} KiB" if maximum < 1024 * 1024 else f"{maximum // 1024 // 1024} MiB"
+    return HTTPException(413, f"The body is larger than {size}.")
 
 
 class TrailingSlash:

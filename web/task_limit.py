@@ -47,15 +47,15 @@ class TaskLimit:
 
     With P processes, take the last of their counts. It saw every task made before it, c < limit of them, and admits at
     most limit - c more, since max(wanted, room // SHARES) <= room. Beyond that can only come what the P - 1 others have
-    left of counts of their own. That is at most one request each, and P - 1 in all, when they saw fewer than 2 * SHARES
-    free, as they always do where the limit is below 2 * SHARES. It is up to limit // SHARES each when others fill
-    nearly all of the room that they saw, within the second that their counts are good for.
+    left of counts of their own. That is at most one request each, which may be an array, when they saw fewer than
+    2 * SHARES free, as they always do where the limit is below 2 * SHARES. It is up to limit // SHARES each when others
+    fill nearly all of the room that they saw, within the second that their counts are good for.
 
     A create that ended with a 503 may be stored later than the next count, and so come on top.
     """
 
     def __init__(self, limit: int, clock: Callable[[], float] = time.monotonic) -> None:
-        self._limit, self._clock = limit, clock
+        self.limit, self._clock = limit, clock
         self._people: dict[str, _Person] = {}
 
     @asynccontextmanager
@@ -110,8 +110,8 @@ class TaskLimit:
 
     def _refusal(self, wanted: int) -> str:
         if wanted > 1:
-            return f"You may have {self._limit} tasks, and these would be too many; delete some, or add fewer."
-        return f"You have as many tasks as you may have ({self._limit}); delete one to add another."
+            return f"You may have {self.limit} tasks, and these would be too many; delete some, or add fewer."
+        return f"You have as many tasks as you may have ({self.limit}); delete one to add another."
 
     def _take(self, person: _Person, wanted: int) -> bool:
         if self._clock() >= person.count_expires:
@@ -128,7 +128,7 @@ class TaskLimit:
 
     async def _count(self, database: Caller, user_id: str, person: _Person, wanted: int) -> None:
         deletes = person.deletes
-        room = self._limit - await store.count_tasks(database, user_id, self._limit)
+        room = self.limit - await store.count_tasks(database, user_id, self.limit)
         person.left = max(wanted, room // SHARES) if room >= wanted else 0
         # A delete may have come after the count, which then refuses this request alone.
         is_current = person.left or (wanted == 1 and person.deletes == deletes)

@@ -48,8 +48,12 @@ class UserRows:
 
     async def restore(self, database: Caller, user: User) -> None:
         """Insert the row again after another program deleted it. Raises what `ensure` does."""
-        self._seen.pop(user.id, None)
+        self.forget(user.id)
         await self.ensure(database, user)
+
+    def forget(self, user_id: str) -> None:
+        """Look for the row again at the next request."""
+        self._seen.pop(user_id, None)
 
 
 def _issued(user: User) -> float:

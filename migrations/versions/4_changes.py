@@ -21,7 +21,7 @@ def create(owner: Callable[[], sa.Column[str]]) -> None:
         "change_clocks",
         owner(),
         sa.Column("latest", moment, nullable=False),
-        sa.Column("forgotten", moment),
+        sa.Column("forgotten", moment, nullable=False),
         if_not_exists=True,
     )
     op.create_table(

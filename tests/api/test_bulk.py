@@ -203,7 +203,7 @@ def test_all_of_a_status_are_deleted(ada: TestClient, bob: TestClient, status: s
             "?status=completed&limit=1",
             None,
             "limit",
-            "is for a list; a change is made of all tasks that have the status",
+            "is not taken here",
         ),
         ("PATCH", "?status=done", {"completed": True}, "status", "must be 'all', 'pending' or 'completed'"),
         (
@@ -211,8 +211,9 @@ def test_all_of_a_status_are_deleted(ada: TestClient, bob: TestClient, status: s
             "?cursor=x",
             {"completed": True},
             "cursor",
-            "is for a list; a change is made of all tasks that have the status",
+            "is not taken here",
         ),
+        ("PATCH", "?STATUS=completed", {"completed": True}, "STATUS", "is not taken here"),
         ("PATCH", "", {}, "completed", "is required"),
         ("PATCH", "", {"completed": None}, "completed", "must be true or false"),
         ("PATCH", "", [], "body", "must be a JSON object"),
@@ -247,3 +248,36 @@ def test_a_person_whose_row_is_gone_gets_it_again(ada: TestClient, rows: Rows, c
         assert ada.patch("/api/tasks", json={"completed": True}).json() == {"count": 0}
     else:
         assert ada.delete("/api/tasks?status=pending").json() == {"count": 0}
+
+
+@pytest.mark.parametrize("method", ["PATCH", "DELETE"])
+def test_a_condition_is_refused(ada: TestClient, method: str) -> None:
+    """It would be that of a list, which somebody may take for checked."""
+    create(ada, completed=True)
+    answer = ada.request(method, "/api/tasks?status=completed", json={"completed": False}, headers={"If-Match": '"a"'})
+
+    assert (answer.status_code, answer.json()["detail"]) == (
+        400,
+        "If-Match is for a change of one task; leave it out for a change of many.",
+    )
+    assert [task["completed"] for task in whole(ada)] == [True]
+
+
+def test_a_key_is_for_one_status(ada: TestClient) -> None:
+    create_many(ada, 5)
+    first = ada.patch("/api/tasks?status=completed", json={"completed": True}, headers=KEY)
+    other = ada.patch("/api/tasks?status=pending", json={"completed": True}, headers=KEY)
+
+    assert (first.json(), other.status_code) == ({"count": 0}, 422)
+
+
+@pytest.mark.parametrize("method", ["PATCH", "DELETE"])
+def test_two_statuses_are_refused(ada: TestClient, method: str) -> None:
+    create_many(ada, 5)
+    answer = ada.request(method, "/api/tasks?status=completed&status=pending", json={"completed": True})
+
+    assert (answer.status_code, answer.json()["detail"]) == (
+        400,
+        "A parameter of the query is given twice; give it once.",
+    )
+    assert len(whole(ada)) == 5

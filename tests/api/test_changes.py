@@ -13,7 +13,7 @@ from tables import now
 from tests.conftest import Rows
 from tests.support.tasks import create
 
-TOO_OLD = {"detail": "This token is too old; start over without `since`, and drop the tasks that you have."}
+TOO_OLD = {"detail": "This `since` is too old; start over without it, and drop the tasks that you have."}
 
 
 class Follower:

@@ -100,14 +100,14 @@ def test_a_key_of_another_request_is_refused(ada: TestClient, rows: Rows, other:
     assert rows("SELECT * FROM tasks ORDER BY id") == before
 
 
-def test_a_request_for_no_task_is_answered_alike_again_and_keeps_its_key(ada: TestClient, rows: Rows) -> None:
+def test_a_request_for_no_task_is_answered_alike_again_and_leaves_its_key_free(ada: TestClient, rows: Rows) -> None:
     id_ = create(ada)["id"]
     nowhere = [ada.patch(f"/api/tasks/{id_ + 1}", json={"title": "Tea"}, headers=KEY) for _ in range(2)]
     other = ada.patch(f"/api/tasks/{id_}", json={"title": "Tea"}, headers=KEY)
 
     assert [answer.status_code for answer in nowhere] == [404, 404]
-    assert other.status_code == 422
-    assert rows("SELECT title FROM tasks") == [("Milk",)]
+    assert other.status_code == 200
+    assert rows("SELECT title FROM tasks") == [("Tea",)]
 
 
 def test_a_key_of_an_answer_that_was_an_error_takes_effect_once_later(
@@ -278,3 +278,15 @@ def test_no_batch_that_fails_leaves_anything(ada: TestClient, rows: Rows) -> Non
     assert rows("SELECT count(*) FROM tasks") == [(0,)]
     assert rows("SELECT count(*) FROM idempotency_keys") == [(0,)]
     assert ada.get("/health").status_code == 200
+
+
+def test_errors_push_no_answer_out_and_bind_no_key(ada: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(retries, "KEPT_KEYS", 2)
+    first = ada.post("/api/tasks", json={"title": "Milk"}, headers=KEY)
+    for number in range(6):
+        missing = ada.patch("/api/tasks/404", json={"title": "Milk"}, headers={"Idempotency-Key": f"key-{number}"})
+        assert missing.status_code == 404
+    again = ada.post("/api/tasks", json={"title": "Milk"}, headers=KEY)
+    other = ada.post("/api/tasks", json={"title": "Bread"}, headers={"Idempotency-Key": "key-5"})
+
+    assert (again.json(), other.status_code) == (first.json(), 201)

@@ -25,6 +25,8 @@ REQUESTS = [
     pytest.param("PATCH", f"{TASK}/complete", {"completed": True}, id="complete"),
     pytest.param("DELETE", TASK, None, id="delete"),
     pytest.param("DELETE", "/api/tasks/404", None, id="delete-of-nothing"),
+    pytest.param("GET", "/api/export", None, id="export"),
+    pytest.param("GET", "/api/me", None, id="me"),
     pytest.param("GET", "/ready", None, id="ready"),
 ]
 

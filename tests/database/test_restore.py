@@ -19,7 +19,7 @@ from tests.support.servers import Postgres
 from tests.support.tasks import create
 from tests.support.tokens import SECRET, bearer, token_of
 
-GONE = {"detail": "This token is too old; start over without `since`, and drop the tasks that you have."}
+GONE = {"detail": "This `since` is too old; start over without it, and drop the tasks that you have."}
 # What whoever restores a database runs on it: the statements of the page, that of PostgreSQL first.
 PAGE = (ROOT / "docs/deployment.md").read_text()
 FORGET = dict(zip(("postgresql", "sqlite"), re.findall(r"`(UPDATE change_clocks [^`]+)`", PAGE), strict=True))

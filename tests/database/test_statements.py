@@ -197,3 +197,12 @@ def test_constants_of_two_statements_with_one_name_are_refused(dialect: Dialect)
 
     with pytest.raises(TypeError, match="Two statements of a batch have a constant id_1; make it a bindparam"):
         Batch((of_one, of_another), dialect)
+
+
+def test_parameters_of_two_types_with_one_name_are_refused() -> None:
+    """SQLite stores times as text: one of the two would be converted wrongly."""
+    of_one = select(THINGS.c.id).where(THINGS.c.id == bindparam("x"))
+    of_another = select(THINGS.c.id).where(bindparam("x", type_=THINGS.c.seen_at.type) > THINGS.c.id)
+
+    with pytest.raises(TypeError, match="Two statements of a batch have a parameter x of two types"):
+        Batch((of_one, of_another), database.sqlite.DIALECT)

@@ -4,10 +4,12 @@ import logging
 import re
 from collections.abc import Iterator
 
+from tables import TABLES
+
 SQL = logging.getLogger("todo.sql")
 
 # Tables of which every row is one person's.
-OWNED = "tasks|deleted_tasks|change_clocks|idempotency_keys"
+OWNED = "|".join(name for name in TABLES if name != "users")
 INSERTED = re.compile(rf"\binto ({OWNED}) \(([^)]*)\)")
 TOUCHED = re.compile(rf"\b(?:from|join|update) ({OWNED})\b")
 TOUCHES = re.compile(rf"\b(from|join|update|into)\s+({OWNED})\b", re.I)

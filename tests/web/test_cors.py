@@ -18,8 +18,8 @@ pytestmark = pytest.mark.database("any")
 OTHERS = ["https://app.example.com", "http://localhost:5173"]
 GRANTED = {
     "access-control-allow-credentials": "true",
-    "access-control-expose-headers": "Allow, Idempotency-Replayed, Link, Location, RateLimit, RateLimit-Policy, "
-    "Retry-After, WWW-Authenticate, X-Request-ID",
+    "access-control-expose-headers": "Allow, Content-Disposition, ETag, Idempotency-Replayed, Link, Location, "
+    "RateLimit, RateLimit-Policy, Retry-After, WWW-Authenticate, X-Request-ID",
 }
 
 Ask = Callable[[str, str, dict[str, str], bytes, type[Exception] | None, str | None], httpx2.Response]

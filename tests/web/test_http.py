@@ -30,6 +30,10 @@ ENDPOINTS = [
     pytest.param("PUT", "/api/tasks/1", "store.update_task", id="update"),
     pytest.param("PATCH", "/api/tasks/1/complete", "store.toggle_task", id="toggle"),
     pytest.param("DELETE", "/api/tasks/1", "store.delete_task", id="delete"),
+    pytest.param("GET", "/api/export", "queries.transfer.list_oldest", id="export"),
+    pytest.param("POST", "/api/import", "queries.transfer.import_tasks", id="import"),
+    pytest.param("GET", "/api/me", "queries.people.get_person", id="me"),
+    pytest.param("DELETE", "/api/me", "queries.people.delete_person", id="delete-me"),
     pytest.param("GET", "/ready", "database.Database.ready", id="ready"),
 ]
 
@@ -92,6 +96,9 @@ def test_unknown_paths_and_methods_below_api_are_401_without_a_token(client: Tes
         pytest.param("/api/tasks", "DELETE, GET, HEAD, PATCH, POST", "PUT OPTIONS BREW", id="list"),
         pytest.param("/api/tasks/", "DELETE, GET, HEAD, PATCH, POST", "PUT OPTIONS BREW", id="list-slash"),
         pytest.param("/api/tasks/1", "DELETE, GET, HEAD, PATCH, PUT", "POST OPTIONS BREW", id="task"),
+        pytest.param("/api/export", "GET, HEAD", "POST PUT PATCH DELETE OPTIONS BREW", id="export"),
+        pytest.param("/api/import", "POST", "GET HEAD PUT PATCH DELETE OPTIONS BREW", id="import"),
+        pytest.param("/api/me", "DELETE, GET, HEAD", "POST PUT PATCH OPTIONS BREW", id="me"),
         pytest.param("/api/tasks/1/complete", "PATCH", "GET HEAD POST PUT DELETE OPTIONS BREW", id="toggle"),
     ],
 )

@@ -99,6 +99,67 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/export": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Get all of your tasks as a file
+         * @description JSON Lines, or CSV where `Accept` asks for it. What changes while it is sent may be in it or not.
+         */
+        get: operations["export_tasks"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/import": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Add the tasks of a file
+         * @description All or none. Each task is as for `POST /api/tasks`, and `created_at` is kept; ids are new. At most 64 MiB and 100,000 tasks.
+         */
+        post: operations["import_tasks"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/me": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** What is kept of you */
+        get: operations["get_me"];
+        put?: never;
+        post?: never;
+        /**
+         * Delete all that is kept of you
+         * @description Every task, and the account where it is this API's. The same token may begin anew.
+         */
+        delete: operations["delete_me"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/health": {
         parameters: {
             query?: never;
@@ -249,6 +310,17 @@ export interface components {
             /** @description Whether there is more already. */
             more: boolean;
         };
+        /**
+         * Me
+         * @description The account that the token names, and how many tasks it has and may have.
+         */
+        Me: {
+            id: string;
+            email: string | null;
+            name: string | null;
+            tasks: number;
+            task_limit: number | null;
+        };
         /** Error */
         Error: {
             /** @description A sentence that a person can act on. */
@@ -316,7 +388,7 @@ export interface components {
                 "application/json": components["schemas"]["Error"];
             };
         };
-        /** @description The body names another owner, or it would be one task more than a person may have. */
+        /** @description The body names another owner, or there would be more tasks than a person may have. */
         403: {
             headers: {
                 "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
@@ -362,6 +434,29 @@ export interface components {
                 "application/json": components["schemas"]["Error"];
             };
         };
+        /** @description The file did not arrive in time. */
+        408: {
+            headers: {
+                "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                RateLimit: components["headers"]["RateLimit"];
+                "X-Request-ID": components["headers"]["X-Request-ID"];
+                "Cache-Control": components["headers"]["Cache-Control"];
+                "X-Content-Type-Options": components["headers"]["X-Content-Type-Options"];
+                Vary: components["headers"]["Vary"];
+                "Access-Control-Allow-Origin": components["headers"]["Access-Control-Allow-Origin"];
+                "Access-Control-Allow-Credentials": components["headers"]["Access-Control-Allow-Credentials"];
+                "Access-Control-Expose-Headers": components["headers"]["Access-Control-Expose-Headers"];
+                [name: string]: unknown;
+            };
+            content: {
+                /**
+                 * @example {
+                 *       "detail": "The file has not arrived within ten minutes; import it in parts."
+                 *     }
+                 */
+                "application/json": components["schemas"]["Error"];
+            };
+        };
         /** @description The token is too old, or of a database that was restored since. */
         410: {
             headers: {
@@ -379,7 +474,7 @@ export interface components {
             content: {
                 /**
                  * @example {
-                 *       "detail": "This token is too old; start over without `since`, and drop the tasks that you have."
+                 *       "detail": "This `since` is too old; start over without it, and drop the tasks that you have."
                  *     }
                  */
                 "application/json": components["schemas"]["Error"];
@@ -418,7 +513,7 @@ export interface components {
                 "application/json": components["schemas"]["Error"];
             };
         };
-        /** @description The body is larger than 64 KiB. */
+        /** @description The body is larger than 64 KiB, or an imported file than 64 MiB or 100,000 tasks. */
         413: {
             headers: {
                 "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
@@ -600,6 +695,11 @@ export interface components {
          * @example /api/tasks/1
          */
         Location: string;
+        /**
+         * @description RFC 6266.
+         * @example attachment; filename="tasks.jsonl"
+         */
+        "Content-Disposition": string;
         /**
          * @description RFC 8288; `rel="next"` is the address of the next page. Absent from the last one.
          * @example </api/tasks?limit=1&cursor=WyJjcmVhdGVkIiwi>; rel="next"
@@ -1193,6 +1293,192 @@ export interface operations {
             400: components["responses"]["400"];
             401: components["responses"]["401"];
             410: components["responses"]["410"];
+            413: components["responses"]["413"];
+            429: components["responses"]["429"];
+            500: components["responses"]["500"];
+            503: components["responses"]["503"];
+        };
+    };
+    export_tasks: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description An id of the caller's for the log, and for the answer: 1 to 128 of `A-Z a-z 0-9 . _ -`. Any other is replaced by one of the server's. */
+                "X-Request-ID"?: components["parameters"]["X-Request-ID"];
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The file, the oldest task first. */
+            200: {
+                headers: {
+                    "Content-Disposition": components["headers"]["Content-Disposition"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
+                    "Cache-Control": components["headers"]["Cache-Control"];
+                    "X-Content-Type-Options": components["headers"]["X-Content-Type-Options"];
+                    Vary: components["headers"]["Vary"];
+                    "Access-Control-Allow-Origin": components["headers"]["Access-Control-Allow-Origin"];
+                    "Access-Control-Allow-Credentials": components["headers"]["Access-Control-Allow-Credentials"];
+                    "Access-Control-Expose-Headers": components["headers"]["Access-Control-Expose-Headers"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    /** @example {"title": "Buy milk", "completed": true} */
+                    "application/jsonl": string;
+                    /**
+                     * @example title,completed
+                     *     Buy milk,true
+                     */
+                    "text/csv": string;
+                };
+            };
+            401: components["responses"]["401"];
+            413: components["responses"]["413"];
+            429: components["responses"]["429"];
+            500: components["responses"]["500"];
+            503: components["responses"]["503"];
+        };
+    };
+    import_tasks: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description An id of the caller's for the log, and for the answer: 1 to 128 of `A-Z a-z 0-9 . _ -`. Any other is replaced by one of the server's. */
+                "X-Request-ID"?: components["parameters"]["X-Request-ID"];
+                /** @description A new one for each request, such as a UUID, and the same for its retries, which then have no effect and get the first answer again. Kept for 24 hours. */
+                "Idempotency-Key"?: components["parameters"]["Idempotency-Key"];
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                /** @example {"title": "Buy milk", "completed": true} */
+                "application/jsonl": string;
+                /**
+                 * @example title,completed
+                 *     Buy milk,true
+                 */
+                "text/csv": string;
+            };
+        };
+        responses: {
+            /** @description How many were added. */
+            200: {
+                headers: {
+                    "Idempotency-Replayed": components["headers"]["Idempotency-Replayed"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
+                    "Cache-Control": components["headers"]["Cache-Control"];
+                    "X-Content-Type-Options": components["headers"]["X-Content-Type-Options"];
+                    Vary: components["headers"]["Vary"];
+                    "Access-Control-Allow-Origin": components["headers"]["Access-Control-Allow-Origin"];
+                    "Access-Control-Allow-Credentials": components["headers"]["Access-Control-Allow-Credentials"];
+                    "Access-Control-Expose-Headers": components["headers"]["Access-Control-Expose-Headers"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "count": 3
+                     *     }
+                     */
+                    "application/json": {
+                        count: number;
+                    };
+                };
+            };
+            400: components["responses"]["400"];
+            401: components["responses"]["401"];
+            403: components["responses"]["403"];
+            408: components["responses"]["408"];
+            413: components["responses"]["413"];
+            422: components["responses"]["422"];
+            429: components["responses"]["429"];
+            500: components["responses"]["500"];
+            503: components["responses"]["503"];
+        };
+    };
+    get_me: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description An id of the caller's for the log, and for the answer: 1 to 128 of `A-Z a-z 0-9 . _ -`. Any other is replaced by one of the server's. */
+                "X-Request-ID"?: components["parameters"]["X-Request-ID"];
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The account, and how many tasks it has. */
+            200: {
+                headers: {
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
+                    "Cache-Control": components["headers"]["Cache-Control"];
+                    "X-Content-Type-Options": components["headers"]["X-Content-Type-Options"];
+                    Vary: components["headers"]["Vary"];
+                    "Access-Control-Allow-Origin": components["headers"]["Access-Control-Allow-Origin"];
+                    "Access-Control-Allow-Credentials": components["headers"]["Access-Control-Allow-Credentials"];
+                    "Access-Control-Expose-Headers": components["headers"]["Access-Control-Expose-Headers"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "id": "ada",
+                     *       "email": "ada@example.com",
+                     *       "name": "Ada",
+                     *       "tasks": 12,
+                     *       "task_limit": null
+                     *     }
+                     */
+                    "application/json": components["schemas"]["Me"];
+                };
+            };
+            401: components["responses"]["401"];
+            413: components["responses"]["413"];
+            429: components["responses"]["429"];
+            500: components["responses"]["500"];
+            503: components["responses"]["503"];
+        };
+    };
+    delete_me: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description An id of the caller's for the log, and for the answer: 1 to 128 of `A-Z a-z 0-9 . _ -`. Any other is replaced by one of the server's. */
+                "X-Request-ID"?: components["parameters"]["X-Request-ID"];
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description It is gone. */
+            204: {
+                headers: {
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
+                    "Cache-Control": components["headers"]["Cache-Control"];
+                    "X-Content-Type-Options": components["headers"]["X-Content-Type-Options"];
+                    Vary: components["headers"]["Vary"];
+                    "Access-Control-Allow-Origin": components["headers"]["Access-Control-Allow-Origin"];
+                    "Access-Control-Allow-Credentials": components["headers"]["Access-Control-Allow-Credentials"];
+                    "Access-Control-Expose-Headers": components["headers"]["Access-Control-Expose-Headers"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            401: components["responses"]["401"];
             413: components["responses"]["413"];
             429: components["responses"]["429"];
             500: components["responses"]["500"];

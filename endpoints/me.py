@@ -1,0 +1,31 @@
+"""The person who calls: what is kept of them, and the end of it."""
+
+from pydantic_core import to_json
+from starlette.requests import Request
+from starlette.responses import Response
+
+from endpoints.exchange import caller, json_response
+from queries import people
+from web.task_limit import TaskLimit
+from web.users import UserRows
+
+
+async def get_me(request: Request) -> Response:
+    row = await people.get_person(caller(request), request.user.id)
+    if row is None:
+        # Deleted under this process, by another one or another program.
+        rows: UserRows = request.app.state.user_rows
+        await rows.restore(caller(request), request.user)
+        row = await people.get_person(caller(request), request.user.id)
+    limit: TaskLimit | None = request.app.state.task_limit
+    return json_response(to_json({**row._asdict(), "task_limit": limit and limit.limit}))
+
+
+async def delete_me(request: Request) -> Response:
+    # Another program may have made the table of users its own since the start.
+    await request.app.state.database.ready()
+    await people.delete_person(caller(request), request.user.id)
+    request.app.state.user_rows.forget(request.user.id)
+    if request.app.state.task_limit:
+        request.app.state.task_limit.deleted(request.user.id)
+    return Response(status_code=204)

@@ -1,0 +1,128 @@
+"""All tasks of a person as a file, and a file of tasks as new ones."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, nullcontext
+from typing import Any
+
+from pydantic_core import to_json
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response, StreamingResponse
+
+from database import Rows
+from database.loops import PerLoop
+from database.queue import FairQueue
+from endpoints.exchange import caller, json_response, replayed, with_user
+from paging import Position
+from queries import retries, transfer
+from web.files import CSV, FORMS, JSON_LINES
+from web.idempotency import Once, fingerprint_of, key_of
+from web.pieces import is_one_piece, pieces
+from web.task_limit import TaskLimit, TooManyTasks
+from web.upload import Upload
+
+# Tasks that the first query of an export asks for.
+FIRST = 250
+
+# Files that may arrive at once, and those that may be stored at once, in a process. One person has one of each.
+ARRIVING, STORED = 4, 1
+# Seconds for a file to arrive, so that nobody keeps a place for ever.
+PATIENCE = 600.0
+TOO_SLOW = "The file has not arrived within ten minutes; import it in parts."
+
+
+class Imports:
+    """The places for imports of a process, in which people take turns: a file costs memory, and storing it time."""
+
+    def __init__(self) -> None:
+        self._arriving = PerLoop(lambda: FairQueue(ARRIVING), lambda _: None)
+        self._stored = PerLoop(lambda: FairQueue(STORED), lambda _: None)
+
+    def arriving(self, person: str) -> Any:
+        return _place(self._arriving.get(), person)
+
+    def stored(self, person: str) -> Any:
+        return _place(self._stored.get(), person)
+
+
+@asynccontextmanager
+async def _place(queue: FairQueue, person: str) -> AsyncIterator[None]:
+    await queue.enter(person)
+    try:
+        yield
+    finally:
+        queue.leave(person)
+
+
+def media_type(accept: str) -> str:
+    """CSV if `Accept` names it and prefers nothing else; otherwise JSON Lines (RFC 9110, section 12.5.1)."""
+    wanted: dict[str, float] = {}
+    for part in accept.lower().split(","):
+        name, *parameters = (each.strip() for each in part.split(";"))
+        quality = next((each[2:] for each in parameters if each.startswith("q=")), "1")
+        wanted[name] = float(quality) if quality.replace(".", "", 1).isdecimal() else 0.0
+    most = max(wanted.values())
+    return CSV if most and wanted.get(CSV) == most else JSON_LINES
+
+
+async def export_tasks(request: Request) -> Response:
+    """Each piece is read by itself: of what changes meanwhile, some may be in the file and some not."""
+    user_id, media = request.user.id, media_type(request.headers.get("accept", ""))
+    name = "tasks.csv" if media == CSV else "tasks.jsonl"
+    headers = {"Content-Disposition": f'attachment; filename="{name}"', "Vary": "Accept"}
+    form = FORMS[media]
+    rows = await transfer.list_oldest(caller(request), user_id, FIRST + 1)
+    if len(rows) <= FIRST and is_one_piece(body := form.opening + form.write(rows)):
+        return Response(body, headers=headers, media_type=media)
+
+    async def fetch(count: int, after: Position) -> Rows:
+        # Each piece has its own deadline, because a slow client may take long to read the one before.
+        return await transfer.list_oldest(request.app.state.database.caller(user_id), user_id, count, after)
+
+    return StreamingResponse(pieces(fetch, "created", rows[:FIRST], form=form), headers=headers, media_type=media)
+
+
+async def import_tasks(request: Request) -> Response:
+    imports: Imports = request.app.state.imports
+    async with imports.arriving(request.user.id):
+        upload, key = await _read(request)
+        if refusal := upload.end():
+            return refusal
+        count = 0
+        if upload.count:
+            async with imports.stored(request.user.id):
+                count = await _store(request, upload, key)
+    return json_response(to_json({"count": count}), headers=replayed(key))
+
+
+async def _read(request: Request) -> tuple[Upload, Once | None]:
+    key, seen = key_of(request), fingerprint_of(request)
+    upload = Upload(request.user.id, request.headers.get("content-type", "").lower().startswith(CSV))
+    try:
+        async with asyncio.timeout(PATIENCE):
+            async for data in request.stream():
+                if key:
+                    seen.update(data)
+                for _ in upload.take(data):
+                    await asyncio.sleep(0)
+    except TimeoutError:
+        raise HTTPException(408, TOO_SLOW) from None
+    return upload, Once(key, seen.hexdigest()) if key else None
+
+
+async def _store(request: Request, upload: Upload, key: Once | None) -> int:
+    database, user_id = caller(request), request.user.id
+    limit: TaskLimit | None = request.app.state.task_limit
+    try:
+        async with limit.admitted(database, user_id, upload.count) if limit else nullcontext():
+            made: int = await with_user(
+                request, lambda: transfer.import_tasks(database, user_id, upload.chunks, upload.count, key)
+            )
+            return made
+    except TooManyTasks:
+        # They may be of this very request, sent again.
+        kept = await retries.find_answer(database, user_id, key) if key else ()
+        if not kept:
+            raise
+        return int(kept[0].answered)
