@@ -230,13 +230,6 @@ def test_the_rest_of_a_list_waits_for_its_turn(run: Run, caller: Caller) -> None
     assert not run(ends_at_once())
 
 
-def test_columns_that_the_caller_leaves_out_are_the_databases(run: Run, caller: Caller) -> None:
-    run(accounts.ensure_user(caller, "ada", None, None))
-    row = run(store.create_task(caller, "ada", {"title": "Write", "completed": True}))
-
-    assert row[1:5] == ("Write", None, True, None)
-
-
 @pytest.mark.parametrize("sort", ["created", "title", "due_date"])
 def test_a_page_goes_on_after_its_position(run: Run, caller: Caller, sort: Sort) -> None:
     run(accounts.ensure_user(caller, "ada", None, None))

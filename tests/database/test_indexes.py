@@ -41,7 +41,7 @@ class Row(NamedTuple):
     """What satisfies the queries."""
 
     latest: datetime
-    forgotten: None = None
+    forgotten: datetime = NOW
     id: None = None
 
 

@@ -18,7 +18,7 @@ from database.postgres import DIALECT
 from database.statements import Batch, Statement
 from migrations.layout import prepare
 from paging import MAXIMUM_ID, Position, Since, Sort, Status
-from queries import bulk, changes
+from queries import bulk, changes, people, transfer
 from queries.retries import Once
 from settings import Settings
 from tests.support.partitions import PARTITIONS
@@ -113,6 +113,10 @@ async def call_everything(caller: Recording) -> None:
         await bulk.create_tasks(caller, PERSON, [{**TASK, "due_date": str(DAY)}], key)
         await bulk.complete_tasks(caller, PERSON, True, "all", key)
     await bulk.delete_tasks(caller, PERSON, True)
+    for after in (None, Position(NOW, 1)):
+        await transfer.list_oldest(caller, PERSON, 20, after)
+    for statement in people.STATEMENTS:
+        await caller.execute(statement, {"owner": PERSON})
 
 
 def opened(url: str) -> Database:
@@ -221,13 +225,17 @@ def test_the_statements_above_are_all_that_touch_tasks() -> None:
     known = {Statement(statement, DIALECT).sql for statement, _ in SENT}
     known |= {Statement(each, DIALECT).sql for batch, _ in CREATIONS for each in batch}
 
-    at_start = (*store.STATEMENTS, *bulk.STATEMENTS, *changes.STATEMENTS)
+    # The insert of an import is that of many tasks, with their times.
+    at_start = (*store.STATEMENTS, *bulk.STATEMENTS, *changes.STATEMENTS, *people.STATEMENTS, *transfer.STATEMENTS[:2])
     compiled = [each if isinstance(each, tuple) else (each,) for each in at_start]
     sent = {Statement(each, DIALECT).sql for batch in compiled for each in batch if of_tasks(each)}
 
     assert sent - known == set()
     # An update and a toggle with a key are followed by what keeps the answer, as a creation with a key is; a delete is
     # preceded by what keeps the id. An update of no columns, a get and a count.
-    assert len(SENT) == 15 * 2 * (1 + 2) + 2 * (1 + 2) + 1 + 2 * 2 + 3 + 3 * (2 + 2 + 3) + 3 + 2 + 1 + 2 + 2 + 2
+    assert (
+        len(SENT)
+        == 15 * 2 * (1 + 2) + 2 * (1 + 2) + 1 + 2 * 2 + 3 + 3 * (2 + 2 + 3) + 3 + 2 + 2 + 2 + 2 + 2 + 2 + 1 + 2
+    )
     # With a key and without.
     assert len(CREATIONS) == 2 + 2
