@@ -6,7 +6,6 @@ import subprocess
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -83,7 +82,7 @@ def test_plain_fetch(browser: str, tmp_path: Path) -> None:
     unchecked = SigningKey().sign(claims("ada", iss=frontend, aud=frontend))
     with Api(f"sqlite:///{tmp_path}/todo.db", frontend) as api:
         actions = {"break-down": api.break_down}
-        addresses: dict[str, Any] = {"API": api.address, "FRONTEND": frontend, "STRANGER": stranger}
+        addresses = {"API": api.address, "FRONTEND": frontend, "STRANGER": stranger}
         play("plain_fetch.mjs", tmp_path, actions, browser=browser, TOKEN=token, UNCHECKED=unchecked, **addresses)
     requests = api.requests()
     assert [request for request in requests if not request.startswith("OPTIONS")] == PLAIN_FETCH.strip().splitlines()

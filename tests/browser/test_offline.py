@@ -8,7 +8,7 @@ from collections.abc import Callable
 from contextlib import ExitStack, closing
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 from tests.browser.example import Api, frontend
 from tests.browser.stories import find, play
@@ -68,12 +68,7 @@ def test_offline(tmp_path: Path) -> None:
     """What is done without a network is kept, sent once and in order, asked about, and cleared at sign-out."""
     find("chromium")  # before the long build
     with World(tmp_path / "world") as world:
-        addresses: dict[str, Any] = {
-            "UPSTREAM": world.api.address,
-            "API": world.network,
-            "APP": world.app,
-            "PORT": str(world.port),
-        }
+        addresses = {"UPSTREAM": world.api.address, "API": world.network, "APP": world.app, "PORT": str(world.port)}
         play("offline.mjs", tmp_path, world.actions("it"), **addresses, STEP_TIMEOUT_MS="60000")
 
 

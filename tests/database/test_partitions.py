@@ -36,7 +36,7 @@ PERSON = "7"
 
 ONCE = Once("key", "fingerprint")
 # Tables that have no partitions.
-WHOLE = {"tasks", "idempotency_keys", "change_clocks", "deleted_tasks"}
+WHOLE = {"users", "tasks", "idempotency_keys", "change_clocks", "deleted_tasks"}
 
 Sent = tuple[Executable, Mapping[str, Any]]
 
