@@ -38,13 +38,7 @@ def find(browser: str) -> str:
 
 
 def play(
-    script: str,
-    scratch: Path,
-    actions: Actions | None = None,
-    *,
-    browser: str = "chromium",
-    seconds: float = 600,
-    **environment: str,
+    script: str, scratch: Path, actions: Actions | None = None, *, browser: str = "chromium", **environment: str
 ) -> None:
     """Run the script to its end; when it fails, so does the test, with the step and what the pages said.
 
@@ -63,14 +57,14 @@ def play(
             "HOME": str(scratch),
             **environment,
         }
-        act(script, variables, seconds)
+        act(script, variables)
 
 
-def act(script: str, environment: Mapping[str, str], seconds: float) -> None:
+def act(script: str, environment: Mapping[str, str]) -> None:
     process = Process(["node", script], environment, cwd=FOLDER)
     try:
         with suppress(RuntimeError):
-            process.wait_until(lambda: END in process.output(), seconds)
+            process.wait_until(lambda: END in process.output(), seconds=1800)
     finally:
         process.terminate()
     if END not in process.output():
