@@ -11,6 +11,8 @@ from tests.conftest import Rows
 from tests.support.tasks import create, create_many, whole
 from tests.support.tokens import bearer, token_of
 
+pytestmark = pytest.mark.database("two")
+
 EVERYTHING = "SELECT * FROM tasks ORDER BY id"
 KEY = {"Idempotency-Key": "one"}
 TASKS: list[dict[str, Any]] = [

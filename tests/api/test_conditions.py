@@ -9,6 +9,8 @@ from starlette.testclient import TestClient
 from tests.conftest import Rows
 from tests.support.tasks import create
 
+pytestmark = pytest.mark.database("two")
+
 EVERYTHING = "SELECT * FROM tasks ORDER BY id"
 CHANGES: dict[str, tuple[str, str, Any]] = {
     "put": ("PUT", "", {"title": "Mine"}),

@@ -15,6 +15,8 @@ from tests.support.servers import Postgres
 from tests.support.tasks import create
 from tests.support.tokens import FRONTEND, SECRET, bearer, token_of
 
+pytestmark = pytest.mark.database("two")
+
 TOO_OLD = {"detail": "This `since` is too old; start over without it, and drop the tasks that you have."}
 ME = {"id": "ada", "email": "ada@example.com", "name": "Ada", "tasks": 0, "task_limit": None}
 OWNED = [name for name in TABLES if name != "users"]

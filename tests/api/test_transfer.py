@@ -18,6 +18,8 @@ from tests.support.asgi import Exchange, call_at_once
 from tests.support.tasks import Task, create, create_many, whole
 from tests.support.tokens import FRONTEND, SECRET, bearer, token_of
 
+pytestmark = pytest.mark.database("two")
+
 HEADER = "id,title,description,completed,due_date,created_at,updated_at"
 STORED = "SELECT user_id, title FROM tasks ORDER BY id"
 # What is easily lost in a file.

@@ -1,8 +1,9 @@
 """A fresh database for each test, of each kind: on SQLite, and in four ways on PostgreSQL.
 
 A test that asks for `database_url` (or anything built on it) runs once on each kind in `DATABASES`, and those of two
-folders on the kinds in `BESIDES` too. Those marked `database("any")` run on SQLite alone, and those marked
-`database("bare")` on no kind that has its tables already. `--database KIND` runs all of them on that kind.
+folders on the kinds in `BESIDES` too. Those marked `database("any")` run on SQLite alone, those marked `database("two")`
+on SQLite and PostgreSQL, because others test how such statements fare with the rest, and those marked `database("bare")`
+on no kind that has its tables already. `--database KIND` runs all of them on that kind.
 """
 
 import shutil
@@ -74,6 +75,8 @@ def kinds_for(metafunc: pytest.Metafunc) -> Sequence[str]:
         kinds: Sequence[str] = [str(chosen)]
     elif of == "any" or metafunc.config.getoption("--quick"):
         kinds = ["sqlite"]
+    elif of == "two":
+        kinds = DATABASES[:2]
     else:
         kinds = [*DATABASES, *BESIDES.get(metafunc.definition.path.parent.name, ())]
     return [kind for kind in kinds if of != "bare" or kind not in MADE_BEFORE]
