@@ -1,9 +1,9 @@
 """A fresh database for each test, of each kind: on SQLite, and in four ways on PostgreSQL.
 
 A test that asks for `database_url` (or anything built on it) runs once on each kind in `DATABASES`, and those of two
-folders on the kinds in `BESIDES` too. Those marked `database("any")` run on SQLite alone, those marked `database("two")`
-on SQLite and PostgreSQL, because others test how such statements fare with the rest, and those marked `database("bare")`
-on no kind that has its tables already. `--database KIND` runs all of them on that kind.
+folders on the kinds in `BESIDES` too. Those marked `database("any")` run on SQLite alone, those marked
+`database("two")` on SQLite and PostgreSQL, because others test how such statements fare with the rest, and those marked
+`database("bare")` on no kind that has its tables already. `--database KIND` runs all of them on that kind.
 """
 
 import shutil
