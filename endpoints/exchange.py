@@ -11,7 +11,7 @@ from starlette.responses import Response
 from database import Caller, Conflict
 from schemas import TaskComplete, TaskCreate, TasksComplete, TaskUpdate, task_json
 from web.conditions import etag_of
-from web.errors import no_such_task, not_json
+from web.errors import not_json
 from web.idempotency import REPLAYED, Once
 from web.query import ClearQuery, StatusQuery
 
@@ -75,8 +75,6 @@ def task_id(request: Request) -> int:
 def task_response(
     row: Any, status: int = 200, headers: Mapping[str, str] = NO_HEADERS, key: Once | None = None
 ) -> Response:
-    if row is None:
-        raise no_such_task()
     return json_response(task_json(row), status, {**headers, **replayed(key), "ETag": etag_of(row)})
 
 

@@ -186,7 +186,7 @@ HEADERS: dict[bytes, int] = {
     b"X-User-Id: bystander\r\nX-Forwarded-User: bystander\r\nRemote-User: bystander\r\nUser: bystander": 200,
     b"Host: evil.example": 400,
     b"Range: bytes=0-1": 200,
-    b"If-None-Match: *\r\nIf-Modified-Since: Fri, 01 Jan 2100 00:00:00 GMT": 200,
+    b"If-None-Match: *\r\nIf-Modified-Since: Fri, 01 Jan 2100 00:00:00 GMT": 304,
     b"Expect: 200-ok": 200,
     b"X-Request-ID: \xff": 200,
     b"Origin: \xff\r\nCookie: \xff=\xfe\r\nContent-Type: \xff\r\nAccept: \xff": 200,

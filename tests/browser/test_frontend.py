@@ -90,15 +90,17 @@ def test_plain_fetch(browser: str, tmp_path: Path) -> None:
     assert "OPTIONS /api/tasks 400" in requests  # of the stranger
 
 
-@pytest.mark.parametrize("browser", BROWSERS)
-def test_example_in_every_browser(browser: str, tmp_path: Path) -> None:
+# Chromium plays the whole story.
+@pytest.mark.parametrize("browser", [each for each in BROWSERS if each != "chromium"])
+def test_example_in_every_other_browser(browser: str, tmp_path: Path) -> None:
     """The shortest way through it. It signs with the shared secret, and each side has a file of its own."""
     find(browser)  # before the long build
     app = f"http://localhost:{free_port()}"
     auth = {"JWT_MODE": "hs256", "AUTH_DATABASE_URL": f"{tmp_path}/auth.db"}
     with Api(f"sqlite:///{tmp_path}/todo.db", app) as api, frontend(app, api.address, **auth):
         play("everywhere.mjs", tmp_path, {"restart": api.restart}, browser=browser, APP=app)
-    # A look for changes may come between a preflight and its request; WebKit sends none through a service worker.
+    # A look for changes may come between a preflight and its request. In WebKit, where a service worker is between, the
+    # log has no preflight before a POST; why is not known.
     assert preflighted(api.requests()) >= Counter(["GET"])
 
 
@@ -108,11 +110,11 @@ def preflighted(requests: list[str]) -> Counter[str]:
     return Counter(after[0] for before, after in pairs if before == ["OPTIONS", after[1], "200"])
 
 
-@pytest.mark.parametrize("check", ["lint", "typecheck"])
-def test_the_example_passes_its_own_checks(check: str) -> None:
+def test_the_example_passes_its_own_check() -> None:
+    """The other one, of its types, is a part of the build."""
     install(FOLDER)
     with alone_in(FOLDER):
-        npm_run(check)
+        npm_run("lint")
 
 
 def test_the_types_of_the_example_are_those_of_the_document(tmp_path: Path) -> None:

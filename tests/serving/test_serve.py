@@ -76,8 +76,8 @@ def test_a_server_that_is_asked_to_stop_again_and_again_ends_with_0(url: str, wo
 
 def test_it_reloads_when_its_source_changes(copy: Path) -> None:
     with backend("sqlite:///./todo.db", [*SERVE, "--reload"], folder=copy) as (process, api):
-        edited = (copy / "app.py").read_text().replace('{"status": "ok"}', '{"status": "reloaded"}')
-        (copy / "app.py").write_text(edited)
+        service = copy / "endpoints" / "service.py"
+        service.write_text(service.read_text().replace('{"status": "ok"}', '{"status": "reloaded"}'))
 
         def reloaded() -> bool:
             # Nobody listens while the new process starts.
