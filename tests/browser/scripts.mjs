@@ -58,7 +58,8 @@ class Device {
 
   async edit(title, changed) {
     await button(this.page, `Edit ${title}`).click();
-    const form = this.page.getByRole("form", { name: `Edit ${title}` });
+    // The other device may have given the task another title since, which is then the form's name.
+    const form = this.page.getByRole("form", { name: /^Edit / });
     await form.getByLabel("Title").fill(changed);
     await button(form, "Save").click();
     await this.acknowledged(`Saved “${changed}”.`);
