@@ -1,6 +1,7 @@
 """What the endpoints have in common: what they take from a request, and how they answer."""
 
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AbstractAsyncContextManager, nullcontext
 from typing import Any, TypeVar
 
 from pydantic_core import from_json
@@ -10,16 +11,15 @@ from starlette.responses import Response
 
 from database import Caller, Conflict
 from schemas import TaskComplete, TaskCreate, TasksComplete, TaskUpdate, task_json
-from web.conditions import etag_of
+from web.conditions import NO_HEADERS, etag_of
 from web.errors import not_json
 from web.idempotency import REPLAYED, Once
 from web.query import ClearQuery, StatusQuery
+from web.task_limit import TaskLimit
 
 Body = TypeVar("Body", TaskComplete, TaskCreate, TasksComplete, TaskUpdate)
 
 Query = TypeVar("Query", StatusQuery, ClearQuery)
-
-NO_HEADERS: Mapping[str, str] = {}
 
 
 def caller(request: Request) -> Caller:
@@ -65,6 +65,12 @@ def query_of_many(request: Request, schema: type[Query]) -> Query:
     if "if-match" in request.headers:
         raise HTTPException(400, "If-Match is for a change of one task; leave it out for a change of many.")
     return schema.model_validate(dict(given))
+
+
+def room_for(count: int, request: Request) -> AbstractAsyncContextManager[None]:
+    """Around the create of so many tasks. Raises `TooManyTasks`."""
+    limit: TaskLimit | None = request.app.state.task_limit
+    return limit.admitted(caller(request), request.user.id, count) if limit else nullcontext()
 
 
 def task_id(request: Request) -> int:

@@ -1,7 +1,6 @@
 """The tasks of a person: list, create, get, update, toggle, delete; and many at once."""
 
 from collections.abc import Awaitable, Mapping
-from contextlib import AbstractAsyncContextManager, nullcontext
 from typing import Any
 
 from starlette.requests import Request
@@ -17,6 +16,7 @@ from endpoints.exchange import (
     parse,
     query_of_many,
     replayed,
+    room_for,
     task_id,
     task_response,
     with_user,
@@ -37,7 +37,7 @@ from web.errors import no_such_task
 from web.idempotency import Once, idempotency_key
 from web.pieces import is_one_piece, pieces
 from web.query import ClearQuery, StatusQuery, TaskQuery
-from web.task_limit import TaskLimit, TooManyTasks
+from web.task_limit import TooManyTasks
 
 # Tasks that the first query of a list without a limit asks for.
 CHUNK = 250
@@ -93,12 +93,6 @@ async def create_many(request: Request, sent: list[Any], key: Once | None) -> Re
         if rows is None:
             raise
     return json_response(tasks_json(rows), 201, replayed(key))
-
-
-def room_for(count: int, request: Request) -> AbstractAsyncContextManager[None]:
-    """Around the create of so many tasks. Raises `TooManyTasks`."""
-    limit: TaskLimit | None = request.app.state.task_limit
-    return limit.admitted(caller(request), request.user.id, count) if limit else nullcontext()
 
 
 async def complete_tasks(request: Request) -> Response:

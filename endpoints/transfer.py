@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, nullcontext
+from contextlib import asynccontextmanager
 from typing import Any
 
 from pydantic_core import to_json
@@ -13,13 +13,13 @@ from starlette.responses import Response, StreamingResponse
 from database import Rows
 from database.loops import PerLoop
 from database.queue import FairQueue
-from endpoints.exchange import caller, json_response, replayed, with_user
+from endpoints.exchange import caller, json_response, replayed, room_for, with_user
 from paging import Position
 from queries import retries, transfer
 from web.files import CSV, FORMS, JSON_LINES
 from web.idempotency import Once, fingerprint_of, key_of
 from web.pieces import is_one_piece, pieces
-from web.task_limit import TaskLimit, TooManyTasks
+from web.task_limit import TooManyTasks
 from web.upload import Upload
 
 # Tasks that the first query of an export asks for.
@@ -113,9 +113,8 @@ async def _read(request: Request) -> tuple[Upload, Once | None]:
 
 async def _store(request: Request, upload: Upload, key: Once | None) -> int:
     database, user_id = caller(request), request.user.id
-    limit: TaskLimit | None = request.app.state.task_limit
     try:
-        async with limit.admitted(database, user_id, upload.count) if limit else nullcontext():
+        async with room_for(upload.count, request):
             made: int = await with_user(
                 request, lambda: transfer.import_tasks(database, user_id, upload.chunks, upload.count, key)
             )

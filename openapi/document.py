@@ -7,7 +7,7 @@ from pydantic import BaseModel, TypeAdapter
 from pydantic.json_schema import GenerateJsonSchema
 
 from openapi.answers import ERRORS, HEADERS, LIMITED, Object, ref
-from openapi.operations import OPERATIONS
+from openapi.operations import OPERATIONS, Operation
 from paging import MAXIMUM_ID
 from schemas import MAXIMUM_LIMIT, Me, TaskComplete, TaskCreate, TaskOut, TasksComplete, TaskUpdate
 from web.routing import Resource
@@ -121,18 +121,22 @@ def _operation(method: str, name: str, prefix: str, path: str) -> Object:
     }
     if known.description:
         operation["description"] = known.description
-    if known.body:
-        schema = ref("schemas", known.body)
-        if known.many:
-            array = {"type": "array", "minItems": 1, "maxItems": MAXIMUM_LIMIT, "items": schema}
-            schema = {"oneOf": [schema, array]}
-        content = {"schema": schema, "example": known.example}
-        operation["requestBody"] = {"required": known.body_required, "content": {"application/json": content}}
-    if known.file:
-        operation["requestBody"] = {"required": True, "content": known.file}
+    if takes_body:
+        operation["requestBody"] = _body(known)
     if private:
         operation["security"] = [{"bearer": []}]
     return operation
+
+
+def _body(known: Operation) -> Object:
+    if known.body is None:
+        return {"required": True, "content": known.file}
+    schema = ref("schemas", known.body)
+    if known.many:
+        array = {"type": "array", "minItems": 1, "maxItems": MAXIMUM_LIMIT, "items": schema}
+        schema = {"oneOf": [schema, array]}
+    content = {"schema": schema, "example": known.example}
+    return {"required": known.body_required, "content": {"application/json": content}}
 
 
 class _Schema(GenerateJsonSchema):
