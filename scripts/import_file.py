@@ -71,8 +71,13 @@ def explain(status: int, body: str) -> str:
         return f"The answer is a {status} that is not of this API; see whether the URL is right."
     if status == 401:
         detail += " Give a token with --token or in TODO_TOKEN; for local use scripts/token makes one."
-    more = [f"  {error['field']} {error['message']}" for error in answer.get("errors", ())]
+    more = [f"  {told(error)}" for error in answer.get("errors", ())]
     return "\n".join([f"Nothing was imported ({status}): {detail}", *more])
+
+
+def told(error: dict[str, str]) -> str:
+    line = f"line {error['line']}: " if "line" in error else ""
+    return line + ("" if line and error["field"] == "body" else f"{error['field']} ") + error["message"]
 
 
 def import_file(url: str, token: str, path: Path) -> str:
@@ -112,6 +117,9 @@ def main() -> None:
         options.file.open("rb").close()
     except OSError as error:
         sys.exit(f"{options.file} cannot be read: {error.strerror}.")
+    if not options.file.is_file():
+        # It has no size, and cannot be sent a second time.
+        sys.exit(f"{options.file} is not a regular file; write what it gives to a file first.")
     if not options.token:
         sys.exit("There is no token; give one with --token or in TODO_TOKEN. For local use scripts/token makes one.")
     if urlsplit(options.url).scheme not in ("http", "https"):

@@ -6,12 +6,13 @@ is read (https://owasp.org/www-community/attacks/CSV_Injection).
 
 import re
 from collections.abc import Iterator, Mapping
+from datetime import datetime
 from typing import Any, NamedTuple
 
 from pydantic_core import from_json
 
 from database import Rows
-from schemas import TASK_FIELDS, task_json, timestamp
+from schemas import TASK_FIELDS, TaskImport, task_json, timestamp
 from web.pieces import Form
 
 JSON_LINES, CSV = "application/jsonl", "text/csv"
@@ -25,22 +26,19 @@ QUOTED = re.compile('[",\r\n]')
 # In quotes or not, and what ends it. Possessive, so that no text takes long.
 CELL = re.compile(r'(?:"((?:[^"]|"")*+)"|([^",\r\n]*+))(,|\Z)')
 BOOLEANS = {"true": True, "false": False}
+BOOLEAN_FIELDS = [name for name, field in TaskImport.model_fields.items() if field.annotation is bool]
 
 
-def _cell(text: str | None) -> str:
-    """Nothing for None; "" in quotes for an empty text."""
-    if text is None:
+def _cell(value: Any) -> str:
+    """Nothing for None; "" in quotes for an empty text, which the `csv` of the standard library does not tell apart."""
+    if value is None:
         return ""
+    if not isinstance(value, str):
+        return timestamp(value) if isinstance(value, datetime) else str(value).lower()
+    text = value
     if FORMULA.match(text):
         text = f"'{text}"
     return '"' + text.replace('"', '""') + '"' if not text or QUOTED.search(text) else text
-
-
-def _csv_line(row: Any) -> str:
-    id_, title, description, completed, due_date, created_at, updated_at = row
-    state = "true" if completed else "false", due_date.isoformat() if due_date else ""
-    cells = str(id_), _cell(title), _cell(description), *state, timestamp(created_at), timestamp(updated_at)
-    return ",".join(cells) + "\r\n"
 
 
 def _json_lines(rows: Rows) -> bytes:
@@ -48,7 +46,7 @@ def _json_lines(rows: Rows) -> bytes:
 
 
 def _csv_lines(rows: Rows) -> bytes:
-    return "".join(map(_csv_line, rows)).encode()
+    return "".join(",".join(map(_cell, row)) + "\r\n" for row in rows).encode()
 
 
 # By media type.
@@ -138,18 +136,17 @@ class CsvReader:
         if self._names is None:
             self._names = [cell or "" for cell in cells]
             if "title" not in self._names:
-                raise NoNames
+                raise BadNames("must have the names of the columns, separated by commas, and title among them")
+            if twice := next((name for name in self._names if name and self._names.count(name) > 1), None):
+                raise BadNames(f"names the column {twice} twice")
             return None
         if len(cells) != len(self._names):
             raise ValueError(f"must have {len(self._names)} cells as the first line has, not {len(cells)}")
         return {name: _value(name, cell) for name, cell in zip(self._names, cells, strict=True) if cell is not None}
 
 
-class NoNames(ValueError):
+class BadNames(ValueError):
     """The first line of CSV does not say what its columns are."""
-
-    def __init__(self) -> None:
-        super().__init__("must have the names of the columns, separated by commas, and title among them")
 
 
 def _cells(text: str) -> Iterator[str | None]:
@@ -165,7 +162,7 @@ def _cells(text: str) -> Iterator[str | None]:
 
 
 def _value(name: str, cell: str) -> Any:
-    if name == "completed":
+    if name in BOOLEAN_FIELDS:
         # Spreadsheets write TRUE.
         return BOOLEANS.get(cell.lower(), cell)
     return cell[1:] if ESCAPED.match(cell) else cell

@@ -13,7 +13,7 @@ from starlette.responses import JSONResponse
 
 from schemas import TaskImport
 from web.errors import error_response, explained
-from web.files import CsvReader, JsonReader, Line, Lines, NoNames
+from web.files import BadNames, CsvReader, JsonReader, Line, Lines
 
 # Of one file: tasks, and bytes.
 MAXIMUM_TASKS = 100_000
@@ -38,7 +38,7 @@ class Upload:
         self._open: list[bytes] = []
         self._size = 0
         self._wrong = 0
-        self._told: list[dict[str, str]] = []
+        self._told: list[dict[str, str | int]] = []
         self.count = 0
         self.chunks: list[bytes] = []
 
@@ -54,10 +54,10 @@ class Upload:
             self._close_chunk()
         if not self._wrong:
             return None
-        first = self._told[0]
+        line, field, message = self._told[0].values()
+        first = f"Line {line} {message}." if field == "body" else f"Line {line}: {field} {message}."
         lines = "1 line is" if self._wrong == 1 else f"{self._wrong:,} lines are"
-        detail = f"{lines} not valid, and nothing was imported. {first['field']} {first['message']}."
-        return error_response(400, detail, errors=self._told)
+        return error_response(400, f"{lines} not valid, and nothing was imported. {first}", errors=self._told)
 
     def _take(self, lines: Iterable[Line]) -> Iterator[None]:
         lines = iter(lines)
@@ -75,7 +75,7 @@ class Upload:
             self._refuse(line, explained(error))
         except ValueError as error:
             self._refuse(line, [("body", str(error))])
-            if isinstance(error, NoNames):
+            if isinstance(error, BadNames):
                 # Nothing of the rest can be read.
                 self._reader = _Nothing()
 
@@ -99,8 +99,7 @@ class Upload:
     def _refuse(self, line: Line, reasons: list[tuple[str, str]]) -> None:
         self._wrong += 1
         for field, message in reasons[: TOLD - len(self._told)]:
-            where = f"line {line.number}" if field == "body" else f"line {line.number}: {field}"
-            self._told.append({"field": where, "message": message})
+            self._told.append({"line": line.number, "field": field, "message": message})
 
 
 class _Nothing(JsonReader):

@@ -52,7 +52,7 @@ def test_bad_lines_are_told(script: Script, api: dict[str, str], tmp_path: Path)
 
     assert (answer.returncode, answer.stdout) == (1, "")
     assert answer.stderr.splitlines()[-3:] == [
-        "Nothing was imported (400): 2 lines are not valid, and nothing was imported. line 1: title must not be blank.",
+        "Nothing was imported (400): 2 lines are not valid, and nothing was imported. Line 1: title must not be blank.",
         "  line 1: title must not be blank",
         "  line 2: title is required",
     ]
@@ -68,6 +68,7 @@ def test_what_else_can_go_wrong_is_a_sentence(script: Script, api: dict[str, str
         script("tasks.jsonl"),
         script("tasks.jsonl", "--url", "localhost", **api),
         script("tasks.jsonl", "--url", f"{api['TODO_URL']}nowhere", "--token", api["TODO_TOKEN"]),
+        script("/dev/null", **api),
     ]
 
     assert {end.returncode for end in ends} == {1}
@@ -81,11 +82,14 @@ def test_what_else_can_go_wrong_is_a_sentence(script: Script, api: dict[str, str
     assert said[3].startswith("There is no token; ")
     assert said[4] == "localhost is no URL of an API; write it as https://api.example.com."
     assert said[5].startswith("Nothing was imported (404): ")
+    assert said[6] == "/dev/null is not a regular file; write what it gives to a file first."
 
 
 @pytest.mark.database("any")
-def test_the_command_says_how_it_is_used() -> None:
+def test_the_command_says_how_it_is_used(tmp_path: Path) -> None:
+    """In any folder: a shim of pyenv is another Python outside of the repository."""
     environment = {"PATH": PATH, "HOME": os.environ.get("HOME", "/")}
-    told = subprocess.run(["scripts/import", "--help"], cwd=ROOT, env=environment, capture_output=True, text=True)
+    command = [ROOT / "scripts/import", "--help"]
+    told = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
     assert told.returncode == 0
     assert told.stdout.startswith("usage: scripts/import [-h] [--url URL] [--token TOKEN] FILE")
