@@ -37,7 +37,7 @@ from keys import KeySet
 from migrations.layout import prepare
 from openapi.document import document
 from openapi.page import docs
-from queries import accounts, bulk, changes, people, transfer
+from queries import accounts, bulk, changes, idempotency, people, transfer
 from settings import Settings, settings_or_exit
 from web.errors import HANDLERS, unauthenticated
 from web.log import configure_logging
@@ -52,7 +52,8 @@ from web.users import EnsureUser, UserRows
 
 logger = logging.getLogger("todo")
 
-STATEMENTS = [each for room in (accounts, bulk, changes, people, store, transfer) for each in room.STATEMENTS]
+ROOMS = (accounts, bulk, changes, idempotency, people, store, transfer)
+STATEMENTS = [each for room in ROOMS for each in room.STATEMENTS]
 
 
 async def openapi(_: Request) -> Response:

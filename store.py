@@ -13,10 +13,10 @@ from typing import Any
 from sqlalchemy import ColumnElement, Select
 from sqlmodel import and_, bindparam, case, false, func, insert, or_, select, tuple_, update
 
-from database import Caller, DatabaseUnavailable, Executables, KeyTaken, Rows
+from database import Caller, DatabaseUnavailable, DuplicateId, Executables, Rows
 from paging import Position, Sort, Status
-from queries.changes import DELETED_KEPT, LATEST, deletion, tick
-from queries.retries import UNANSWERED, Once, answered, once, values_of
+from queries.changes import DELETED_KEPT, LATEST, advance_clock, deletion
+from queries.idempotency import UNANSWERED, IdempotencyKey, answered, find_answer, idempotent, values_of
 from tables import DUE_DATE_KEY, GIVEN_COLUMNS, TASK_COLUMNS, TASKS, TITLE_KEY, UNDATED, now
 
 # After rows were imported with their ids.
@@ -43,18 +43,29 @@ def _create(has_key: bool) -> Executables:
     conditions = [UNANSWERED] if has_key else []
     row = select(*values.values()).where(*conditions)
     change = insert(TASKS).from_select(list(values), row, include_defaults=False)
-    return once(change, (_OWN, _task.updated_at == LATEST)) if has_key else (tick(), change.returning(*TASK_COLUMNS))
+    return (
+        idempotent(change, (_OWN, _task.updated_at == LATEST))
+        if has_key
+        else (advance_clock(), change.returning(*TASK_COLUMNS))
+    )
 
 
-async def create_task(database: Caller, user_id: str, values: Mapping[str, Any], key: Once | None = None) -> Any:
+async def create_task(
+    database: Caller, user_id: str, values: Mapping[str, Any], key: IdempotencyKey | None = None
+) -> Any:
     """The new row, made from values for all of `GIVEN_COLUMNS`.
 
     Raises `KeyReused`, `Conflict` without a row of the user, and `DatabaseUnavailable` for an id that is taken.
     """
     try:
         return await _change(database, _create(key is not None), {"owner": user_id, **values}, key)
-    except KeyTaken as error:
+    except DuplicateId as error:
         raise DatabaseUnavailable(f"{error}; {COUNTER_BEHIND}") from None
+
+
+async def find_created(database: Caller, user_id: str, key: IdempotencyKey) -> Any:
+    """The task of an earlier request with this key, as it was made; None without one. Raises `KeyReused`."""
+    return _one(await find_answer(database, user_id, key))
 
 
 _SELECT: Select[Any] = select(*TASK_COLUMNS)
@@ -80,7 +91,7 @@ async def update_task(
     task_id: int,
     changes: Mapping[str, Any],
     expected: datetime | None = None,
-    key: Once | None = None,
+    key: IdempotencyKey | None = None,
 ) -> Any:
     """Change only the named columns; no names change nothing.
 
@@ -98,7 +109,7 @@ def _toggle(if_match: bool = False, has_key: bool = False) -> Executables:
 
 
 async def toggle_task(
-    database: Caller, user_id: str, task_id: int, expected: datetime | None = None, key: Once | None = None
+    database: Caller, user_id: str, task_id: int, expected: datetime | None = None, key: IdempotencyKey | None = None
 ) -> Any:
     """Flip `completed`. Otherwise like `update_task`."""
     values = {"owner": user_id, "task_id": task_id, "expected": expected}
@@ -112,13 +123,15 @@ def _which(if_match: bool) -> tuple[ColumnElement[bool], ...]:
 def _on_this(values: Mapping[str, Any], if_match: bool, has_key: bool) -> Executables:
     change = update(TASKS).where(*_which(if_match)).values(values)
     if not has_key:
-        return tick(), change.returning(*TASK_COLUMNS)
+        return advance_clock(), change.returning(*TASK_COLUMNS)
     # After the change: where no value was changed, `updated_at` is as it was.
     found = (*_THIS, or_(_task.updated_at == _EXPECTED, _task.updated_at == LATEST)) if if_match else _THIS
-    return once(change.where(UNANSWERED), found)
+    return idempotent(change.where(UNANSWERED), found)
 
 
-async def _change(database: Caller, statement: Executables, values: Mapping[str, Any], key: Once | None) -> Any:
+async def _change(
+    database: Caller, statement: Executables, values: Mapping[str, Any], key: IdempotencyKey | None
+) -> Any:
     """Run what `_create`, `_update` or `_toggle` made. Raises `KeyReused`."""
     moment = now()
     if key is None:

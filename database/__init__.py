@@ -11,8 +11,8 @@ from database.errors import (
     Conflict,
     DatabaseError,
     DatabaseUnavailable,
+    DuplicateId,
     InvalidData,
-    KeyTaken,
     NotPrepared,
     TablesMissing,
 )
@@ -20,7 +20,7 @@ from database.postgres import Postgres
 from database.preparation import Preparation
 from database.queue import Statistics
 from database.sqlite import Sqlite
-from database.statements import Executables, Rows, Steps, compile_once
+from database.statements import Executables, Rows, Steps, StepsRun, compile_once
 
 __all__ = [
     "Caller",
@@ -28,13 +28,14 @@ __all__ = [
     "Database",
     "DatabaseError",
     "DatabaseUnavailable",
+    "DuplicateId",
     "Engine",
     "Executables",
     "InvalidData",
-    "KeyTaken",
     "NotPrepared",
     "Rows",
     "Steps",
+    "StepsRun",
 ]
 
 # Seconds that a request may spend on the database in all, waiting in the queue and connecting included.
@@ -62,7 +63,7 @@ class Engine(Protocol):
     async def execute(self, statement: Executables, values: Mapping[str, Any], person: str, deadline: float) -> Rows:
         """The rows of a statement in autocommit. `deadline` is the caller's, by the clock of the event loop."""
 
-    async def take(self, steps: Steps, person: str, patience: float) -> Rows:
+    async def run_steps(self, steps: Steps, person: str, patience: float) -> Rows:
         """The rows of a transaction of several round trips. On PostgreSQL each may take `patience` seconds."""
 
     async def transaction(self, statements: Sequence[str], deadline: float) -> None:
@@ -128,11 +129,11 @@ class Database:
             self._preparation.forget()
             raise
 
-    async def take(self, steps: Steps, person: str) -> Rows:
+    async def run_steps(self, steps: Steps, person: str) -> Rows:
         if not self._preparation.done:
             await self.ready()
         try:
-            return await self.engine.take(steps, person, self.deadline)
+            return await self.engine.run_steps(steps, person, self.deadline)
         except TablesMissing:
             self._preparation.forget()
             raise
@@ -176,14 +177,14 @@ class Caller:
         finally:
             self._left -= clock() - started
 
-    async def take(self, steps: Steps) -> Rows:
+    async def run_steps(self, steps: Steps) -> Rows:
         """The rows of a transaction of several round trips, all of whose statements take effect or none does.
 
         It has `LONGEST` seconds, whatever of the deadline is left. Raises what `execute` does, and what the steps do.
         """
         try:
             async with asyncio.timeout(LONGEST):
-                return await self._database.take(steps, self._person)
+                return await self._database.run_steps(steps, self._person)
         except asyncio.CancelledError:
             self._database.given_up["caller"] += 1
             raise

@@ -17,7 +17,7 @@ from database.statements import Batch, Rows, Statement, Steps, compile_once
 logger = logging.getLogger("todo.sql")
 
 # Instructions of SQLite's virtual machine, about 50 ns each, between two calls of the progress handler.
-STEPS = 2000
+INSTRUCTIONS = 2000
 
 # Seconds that a commit waits for the next write while it has fewer than the previous commit had. Syncing the disk takes
 # longer; without this wait, the callers would split into two groups that commit in alternation.
@@ -46,7 +46,7 @@ class Call:
     def run(self, connection: sqlite3.Connection) -> None:
         """Do the work, unless its caller has stopped waiting."""
         self.error = None
-        connection.set_progress_handler(lambda: self.given_up, STEPS)
+        connection.set_progress_handler(lambda: self.given_up, INSTRUCTIONS)
         try:
             self._rows = () if self.given_up else self.work(connection)
         except Exception as error:
@@ -120,15 +120,15 @@ def rows_of(compiled: Statement | Batch, connection: sqlite3.Connection, values:
     return rows
 
 
-def take(steps: Steps, connection: sqlite3.Connection, dialect: Dialect) -> Rows:
+def run_steps(steps: Steps, connection: sqlite3.Connection, dialect: Dialect) -> Rows:
     """Execute the statements of these steps; when one of them fails, or the steps themselves do, none has an effect."""
-    with _all_or_none(connection, "steps"), closing(steps()) as taken:
+    with _all_or_none(connection, "steps"), closing(steps()) as running:
         try:
-            statement, values = next(taken)
+            statement, values = next(running)
             while True:
                 compiled = compile_once(statement, dialect)
                 logger.debug(compiled.sql)
-                statement, values = taken.send(rows_of(compiled, connection, compiled.values(values)))
+                statement, values = running.send(rows_of(compiled, connection, compiled.values(values)))
         except StopIteration as end:
             return end.value  # type: ignore[no-any-return]
 

@@ -15,8 +15,8 @@ from database.errors import (
     Conflict,
     DatabaseError,
     DatabaseUnavailable,
+    DuplicateId,
     InvalidData,
-    KeyTaken,
     Overtaken,
     TablesMissing,
     message_of,
@@ -194,7 +194,7 @@ def _class_of(error: psycopg2.Error, code: str) -> type[Exception]:
     if code.startswith(INVALID_DATA):
         return InvalidData
     if code == UNIQUE and OF_KEY.search(error.diag.message_detail or ""):
-        return KeyTaken
+        return DuplicateId
     if code.startswith(CONSTRAINT):
         return Conflict
     # psycopg2 raises InternalError for a read-only server, and ProgrammingError for a missing permission.

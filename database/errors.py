@@ -30,7 +30,7 @@ class Conflict(DatabaseError):
     """A constraint refuses the values: a unique key, a foreign key, or NOT NULL."""
 
 
-class KeyTaken(Conflict):
+class DuplicateId(Conflict):
     """On PostgreSQL: another row has the primary key of a new one already."""
 
 

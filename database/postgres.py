@@ -63,7 +63,7 @@ class Postgres:
         finally:
             pool.leave(place, deadline)
 
-    async def take(self, steps: Steps, person: str, patience: float) -> Rows:
+    async def run_steps(self, steps: Steps, person: str, patience: float) -> Rows:
         """On one connection, which is closed where the steps do not come to their end: the server then undoes them."""
         pool = self._pools.get()
         async with asyncio.timeout(patience):
@@ -71,7 +71,7 @@ class Postgres:
         try:
             async with asyncio.timeout(patience):
                 connection = await place.connect()
-            return await _take(connection, steps, patience)
+            return await _run_steps(connection, steps, patience)
         except BaseException:
             if place.connection is not None:
                 place.connection.close()
@@ -103,21 +103,21 @@ class Postgres:
         self._pools.close()
 
 
-async def _take(connection: Connection, steps: Steps, patience: float) -> Rows:
+async def _run_steps(connection: Connection, steps: Steps, patience: float) -> Rows:
     async def execute(sql: str, values: Mapping[str, Any] | None = None) -> Any:
         async with asyncio.timeout(patience):
             return await connection.execute(sql, values)
 
-    with closing(steps()) as taken:
+    with closing(steps()) as running:
         await execute("BEGIN")
         try:
-            statement, values = next(taken)
+            statement, values = next(running)
             while True:
                 compiled = compile_once(statement, DIALECT)
                 logger.debug(compiled.sql)
                 cursor = await execute(compiled.sql, compiled.values(values))
                 in_utc = cursor.connection.get_parameter_status("TimeZone") in IN_UTC
-                statement, values = taken.send(compiled.rows(cursor, in_utc))
+                statement, values = running.send(compiled.rows(cursor, in_utc))
         except StopIteration as end:
             await execute("COMMIT")
             return end.value  # type: ignore[no-any-return]

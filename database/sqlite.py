@@ -16,7 +16,7 @@ from typing import Any
 from sqlalchemy import URL
 from sqlalchemy.dialects.sqlite.pysqlite import SQLiteDialect_pysqlite
 
-from database.calls import STEPS, Call, Commits, rows_of, take
+from database.calls import INSTRUCTIONS, Call, Commits, rows_of, run_steps
 from database.loops import PerLoop
 from database.queue import FairQueue, Statistics
 from database.statements import Executables, Rows, Steps, compile_once, is_heavy
@@ -32,7 +32,7 @@ LOOK = 1.0
 class Sqlite:
     """Runs statements, each in autocommit and in one of three ways.
 
-    1. A read starts in the event loop, waits for no lock there, and is interrupted after at most twice `STEPS`
+    1. A read starts in the event loop, waits for no lock there, and is interrupted after at most twice `INSTRUCTIONS`
        instructions. Reading a task takes 30 instructions, a list of 20 tasks 500.
     2. A read that did not complete there runs again in one of several threads, through the fair queue.
     3. Everything else runs in one thread, because SQLite has one writer at a time: reads go on while somebody else
@@ -83,10 +83,10 @@ class Sqlite:
         rows = None if compiled.in_turn else self._read_at_once(call)
         return await self._read(call, person, is_heavy(values)) if rows is None else rows
 
-    async def take(self, steps: Steps, person: str, patience: float) -> Rows:  # noqa: ARG002
+    async def run_steps(self, steps: Steps, person: str, patience: float) -> Rows:  # noqa: ARG002
         """In the thread that writes; other writes wait until the last of the steps."""
         self._look_at_file()
-        return await self._write(Call(lambda connection: take(steps, connection, DIALECT)), person)
+        return await self._write(Call(lambda connection: run_steps(steps, connection, DIALECT)), person)
 
     async def transaction(self, statements: Sequence[str], deadline: float) -> None:  # noqa: ARG002
         """All of them or none."""
@@ -121,7 +121,7 @@ class Sqlite:
         except IndexError:
             return None
         # SQLite counts the instructions of a prepared statement across its runs, so the first call may come too early.
-        connection.set_progress_handler(count().__next__, STEPS)
+        connection.set_progress_handler(count().__next__, INSTRUCTIONS)
         try:
             return call.work(connection)
         except sqlite3.Error:

@@ -1,7 +1,7 @@
 """What the endpoints have in common: what they take from a request, and how they answer."""
 
 from collections.abc import Awaitable, Callable, Mapping
-from contextlib import AbstractAsyncContextManager, nullcontext
+from contextlib import nullcontext
 from typing import Any, TypeVar
 
 from pydantic_core import from_json
@@ -10,12 +10,13 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from database import Caller, Conflict
+from queries.idempotency import IdempotencyKey
 from schemas import TaskComplete, TaskCreate, TasksComplete, TaskUpdate, task_json
 from web.conditions import NO_HEADERS, etag_of
 from web.errors import not_json
-from web.idempotency import REPLAYED, Once
+from web.idempotency import REPLAYED
 from web.query import ClearQuery, StatusQuery
-from web.task_limit import TaskLimit
+from web.task_limit import TooManyTasks
 
 Body = TypeVar("Body", TaskComplete, TaskCreate, TasksComplete, TaskUpdate)
 
@@ -67,10 +68,32 @@ def query_of_many(request: Request, schema: type[Query]) -> Query:
     return schema.model_validate(dict(given))
 
 
-def room_for(count: int, request: Request) -> AbstractAsyncContextManager[None]:
-    """Around the create of so many tasks. Raises `TooManyTasks`."""
-    limit: TaskLimit | None = request.app.state.task_limit
-    return limit.admitted(caller(request), request.user.id, count) if limit else nullcontext()
+async def within_limit(
+    request: Request,
+    count: int,
+    create: Callable[[], Awaitable[Any]],
+    key: IdempotencyKey | None,
+    find: Callable[[Caller, str, IdempotencyKey], Awaitable[Any]],
+) -> Any:
+    """What `create` gives, which makes so many tasks.
+
+    Raises `TooManyTasks`, unless they are those of this very request, sent again, which `find` gives.
+    """
+    database, user_id, limit = caller(request), request.user.id, request.app.state.task_limit
+    try:
+        async with limit.admitted(database, user_id, count) if limit else nullcontext():
+            return await with_user(request, create)
+    except TooManyTasks:
+        found = await find(database, user_id, key) if key else None
+        if found is None:
+            raise
+        return found
+
+
+def deleted(request: Request) -> None:
+    """Tell TASK_LIMIT that there may be room again."""
+    if request.app.state.task_limit:
+        request.app.state.task_limit.deleted(request.user.id)
 
 
 def task_id(request: Request) -> int:
@@ -79,12 +102,12 @@ def task_id(request: Request) -> int:
 
 
 def task_response(
-    row: Any, status: int = 200, headers: Mapping[str, str] = NO_HEADERS, key: Once | None = None
+    row: Any, status: int = 200, headers: Mapping[str, str] = NO_HEADERS, key: IdempotencyKey | None = None
 ) -> Response:
     return json_response(task_json(row), status, {**headers, **replayed(key), "ETag": etag_of(row)})
 
 
-def replayed(key: Once | None) -> Mapping[str, str]:
+def replayed(key: IdempotencyKey | None) -> Mapping[str, str]:
     return REPLAYED if key and key.replayed else NO_HEADERS
 
 

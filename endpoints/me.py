@@ -4,7 +4,7 @@ from pydantic_core import to_json
 from starlette.requests import Request
 from starlette.responses import Response
 
-from endpoints.exchange import caller, json_response
+from endpoints.exchange import caller, deleted, json_response
 from queries import people
 from web.task_limit import TaskLimit
 from web.users import UserRows
@@ -26,6 +26,5 @@ async def delete_me(request: Request) -> Response:
     await request.app.state.database.ready()
     await people.delete_person(caller(request), request.user.id)
     request.app.state.user_rows.forget(request.user.id)
-    if request.app.state.task_limit:
-        request.app.state.task_limit.deleted(request.user.id)
+    deleted(request)
     return Response(status_code=204)

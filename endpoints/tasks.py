@@ -10,19 +10,21 @@ import store
 from database import Rows
 from endpoints.exchange import (
     caller,
+    deleted,
     json_of,
     json_response,
     of_caller,
     parse,
     query_of_many,
     replayed,
-    room_for,
     task_id,
     task_response,
     with_user,
+    within_limit,
 )
 from paging import Position, next_link
-from queries import bulk, retries
+from queries import bulk
+from queries.idempotency import IdempotencyKey
 from schemas import (
     TASKS_CREATE,
     TaskComplete,
@@ -34,18 +36,14 @@ from schemas import (
 )
 from web.conditions import changed, etag_of, expected, unless_known
 from web.errors import no_such_task
-from web.idempotency import Once, idempotency_key
-from web.pieces import is_one_piece, pieces
+from web.idempotency import idempotency_key
+from web.pieces import FIRST_ROWS, is_one_piece, pieces
 from web.query import ClearQuery, StatusQuery, TaskQuery
-from web.task_limit import TooManyTasks
-
-# Tasks that the first query of a list without a limit asks for.
-CHUNK = 250
 
 
 async def list_tasks(request: Request) -> Response:
     query = TaskQuery.model_validate(dict(request.query_params))
-    size = query.limit or CHUNK
+    size = query.limit or FIRST_ROWS
     # One more than asked for tells whether there is more, without a second query.
     rows = await store.list_tasks(caller(request), request.user.id, query.status, query.sort, size + 1, query.cursor)
     page, more = rows[:size], len(rows) > size
@@ -71,27 +69,19 @@ async def create_task(request: Request) -> Response:
     if isinstance(sent, list):
         return await create_many(request, sent, key)
     values = of_caller(request, TaskCreate.model_validate(sent)).values()
-    try:
-        async with room_for(1, request):
-            row = await with_user(request, lambda: store.create_task(caller(request), request.user.id, values, key))
-    except TooManyTasks:
-        # The last one may be of this very request, sent again.
-        rows = await retries.find_answer(caller(request), request.user.id, key) if key else ()
-        if not rows:
-            raise
-        row = rows[0]
+    database, user_id = caller(request), request.user.id
+    row = await within_limit(
+        request, 1, lambda: store.create_task(database, user_id, values, key), key, store.find_created
+    )
     return task_response(row, 201, {"Location": f"/api/tasks/{row.id}"}, key)
 
 
-async def create_many(request: Request, sent: list[Any], key: Once | None) -> Response:
+async def create_many(request: Request, sent: list[Any], key: IdempotencyKey | None) -> Response:
     tasks = [of_caller(request, task).values() for task in TASKS_CREATE.validate_python(sent)]
-    try:
-        async with room_for(len(tasks), request):
-            rows = await with_user(request, lambda: bulk.create_tasks(caller(request), request.user.id, tasks, key))
-    except TooManyTasks:
-        rows = await bulk.find_created(caller(request), request.user.id, key) if key else None
-        if rows is None:
-            raise
+    database, user_id = caller(request), request.user.id
+    rows = await within_limit(
+        request, len(tasks), lambda: bulk.create_tasks(database, user_id, tasks, key), key, bulk.find_created
+    )
     return json_response(tasks_json(rows), 201, replayed(key))
 
 
@@ -160,8 +150,3 @@ async def delete_task(request: Request) -> Response:
         return await not_found_or_changed(request)
     deleted(request)
     return Response(status_code=204)
-
-
-def deleted(request: Request) -> None:
-    if request.app.state.task_limit:
-        request.app.state.task_limit.deleted(request.user.id)

@@ -1,7 +1,7 @@
 """All tasks of a person as a file, and a file of tasks as new ones."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -13,20 +13,17 @@ from starlette.responses import Response, StreamingResponse
 from database import Rows
 from database.loops import PerLoop
 from database.queue import FairQueue
-from endpoints.exchange import caller, json_response, replayed, room_for, with_user
+from endpoints.exchange import caller, json_response, replayed, within_limit
 from paging import Position
-from queries import retries, transfer
+from queries import transfer
+from queries.idempotency import IdempotencyKey
 from web.files import CSV, FORMS, JSON_LINES
-from web.idempotency import Once, fingerprint_of, key_of
-from web.pieces import is_one_piece, pieces
-from web.task_limit import TooManyTasks
+from web.idempotency import fingerprint_of, key_of
+from web.pieces import FIRST_ROWS, is_one_piece, pieces
 from web.upload import Upload
 
-# Tasks that the first query of an export asks for.
-FIRST = 250
-
 # Files that may arrive at once, and those that may be stored at once, in a process. One person has one of each.
-ARRIVING, STORED = 4, 1
+ARRIVING, STORING = 4, 1
 # Seconds for a file to arrive, so that nobody keeps a place for ever.
 PATIENCE = 600.0
 TOO_SLOW = "The file has not arrived within ten minutes; import it in parts."
@@ -37,7 +34,7 @@ class Imports:
 
     def __init__(self) -> None:
         self._arriving = PerLoop(lambda: FairQueue(ARRIVING), lambda _: None)
-        self._stored = PerLoop(lambda: FairQueue(STORED), lambda _: None)
+        self._stored = PerLoop(lambda: FairQueue(STORING), lambda _: None)
 
     def arriving(self, person: str) -> Any:
         return _place(self._arriving.get(), person)
@@ -72,15 +69,15 @@ async def export_tasks(request: Request) -> Response:
     name = "tasks.csv" if media == CSV else "tasks.jsonl"
     headers = {"Content-Disposition": f'attachment; filename="{name}"', "Vary": "Accept"}
     form = FORMS[media]
-    rows = await transfer.list_oldest(caller(request), user_id, FIRST + 1)
-    if len(rows) <= FIRST and is_one_piece(body := form.opening + form.write(rows)):
+    rows = await transfer.list_oldest(caller(request), user_id, FIRST_ROWS + 1)
+    if len(rows) <= FIRST_ROWS and is_one_piece(body := form.opening + form.write(rows)):
         return Response(body, headers=headers, media_type=media)
 
     async def fetch(count: int, after: Position) -> Rows:
         # Each piece has its own deadline, because a slow client may take long to read the one before.
         return await transfer.list_oldest(request.app.state.database.caller(user_id), user_id, count, after)
 
-    return StreamingResponse(pieces(fetch, "created", rows[:FIRST], form=form), headers=headers, media_type=media)
+    return StreamingResponse(pieces(fetch, "created", rows[:FIRST_ROWS], form=form), headers=headers, media_type=media)
 
 
 async def import_tasks(request: Request) -> Response:
@@ -89,14 +86,18 @@ async def import_tasks(request: Request) -> Response:
         upload, key = await _read(request)
         if refusal := upload.end():
             return refusal
-        count = 0
-        if upload.count:
-            async with imports.stored(request.user.id):
-                count = await _store(request, upload, key)
+        database, user_id, count = caller(request), request.user.id, upload.count
+        if count:
+
+            def store() -> Awaitable[int]:
+                return transfer.import_tasks(database, user_id, upload.chunks, upload.count, key)
+
+            async with imports.stored(user_id):
+                count = await within_limit(request, count, store, key, transfer.find_imported)
     return json_response(to_json({"count": count}), headers=replayed(key))
 
 
-async def _read(request: Request) -> tuple[Upload, Once | None]:
+async def _read(request: Request) -> tuple[Upload, IdempotencyKey | None]:
     key, seen = key_of(request), fingerprint_of(request)
     upload = Upload(request.user.id, request.headers.get("content-type", "").lower().startswith(CSV))
     try:
@@ -108,20 +109,4 @@ async def _read(request: Request) -> tuple[Upload, Once | None]:
                     await asyncio.sleep(0)
     except TimeoutError:
         raise HTTPException(408, TOO_SLOW) from None
-    return upload, Once(key, seen.hexdigest()) if key else None
-
-
-async def _store(request: Request, upload: Upload, key: Once | None) -> int:
-    database, user_id = caller(request), request.user.id
-    try:
-        async with room_for(upload.count, request):
-            made: int = await with_user(
-                request, lambda: transfer.import_tasks(database, user_id, upload.chunks, upload.count, key)
-            )
-            return made
-    except TooManyTasks:
-        # They may be of this very request, sent again.
-        kept = await retries.find_answer(database, user_id, key) if key else ()
-        if not kept:
-            raise
-        return int(kept[0].answered)
+    return upload, IdempotencyKey(key, seen.hexdigest()) if key else None

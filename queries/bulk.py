@@ -14,8 +14,17 @@ from sqlmodel.sql.sqltypes import UTCDateTime
 from database import Caller
 from database.statements import STORED
 from paging import Status
-from queries.changes import DELETED_KEPT, LATEST, deletion, tick
-from queries.retries import ABOUT_ANSWER, THIS_KEY, UNANSWERED, Once, answered, find_answer, once, values_of
+from queries.changes import DELETED_KEPT, LATEST, advance_clock, deletion
+from queries.idempotency import (
+    ABOUT_ANSWER,
+    THIS_KEY,
+    UNANSWERED,
+    IdempotencyKey,
+    answered,
+    find_answer,
+    idempotent,
+    values_of,
+)
 from tables import GIVEN_COLUMNS, IDEMPOTENCY_KEYS, TASK_COLUMNS, TASKS, now
 
 _task, _kept = TASKS.c, IDEMPOTENCY_KEYS.c
@@ -79,7 +88,7 @@ def insertion(*only_if: ColumnElement[bool], created_at: ColumnElement[Any] = LA
 # Of tasks that may say when they were made: `2026-01-31 12:00:00.000000+00:00`.
 GIVEN_TIME = func.coalesce(_Field(_given.c.value, _task.created_at), LATEST)
 
-_CREATE = (tick(), insertion().returning(*TASK_COLUMNS))
+_CREATE = (advance_clock(), insertion().returning(*TASK_COLUMNS))
 # Other tasks with that time are those of an import, with later ids. Tasks are answered as they are now, deleted ones
 # left out.
 _own = select(*TASKS.c).where(_OWN).subquery()
@@ -91,11 +100,11 @@ _KEPT_TASKS = (
     .order_by(_own.c.id)
 )
 _LAST = select(func.max(_task.id)).where(_OWN, _task.created_at == LATEST).scalar_subquery()
-_CREATE_ONCE = once(insertion(UNANSWERED), answer={"id": _LAST, "created_at": LATEST}, kept=_KEPT_TASKS)
+_CREATE_ONCE = idempotent(insertion(UNANSWERED), answer={"id": _LAST, "created_at": LATEST}, kept=_KEPT_TASKS)
 
 
 async def create_tasks(
-    database: Caller, user_id: str, tasks: Sequence[Mapping[str, Any]], key: Once | None = None
+    database: Caller, user_id: str, tasks: Sequence[Mapping[str, Any]], key: IdempotencyKey | None = None
 ) -> list[Any]:
     """The new rows in this order, made from values for all of `GIVEN_COLUMNS`.
 
@@ -109,7 +118,7 @@ async def create_tasks(
     return [row for row in rows if row.id is not None]
 
 
-async def find_created(database: Caller, user_id: str, key: Once) -> list[Any] | None:
+async def find_created(database: Caller, user_id: str, key: IdempotencyKey) -> list[Any] | None:
     """The tasks of an earlier request with this key, as they are now; None without one. Raises `KeyReused`."""
     rows = await find_answer(database, user_id, key, _KEPT_TASKS)
     return [row for row in rows if row.id is not None] if rows else None
@@ -119,12 +128,12 @@ _WANTED = bindparam("new_completed", type_=_task.completed.type)
 _APPLIES = bindparam("applies", type_=_task.completed.type)
 _COMPLETE = update(TASKS).where(_OWN, _task.completed != _WANTED, _APPLIES).values(completed=_WANTED, updated_at=LATEST)
 _CHANGED = select(func.count().label("id")).where(_OWN, _task.updated_at == LATEST)
-_COMPLETE_ALL = (tick(), _COMPLETE, _CHANGED)
-_COMPLETE_ALL_ONCE = once(_COMPLETE.where(UNANSWERED), answer={"id": _CHANGED.scalar_subquery()})
+_COMPLETE_ALL = (advance_clock(), _COMPLETE, _CHANGED)
+_COMPLETE_ALL_ONCE = idempotent(_COMPLETE.where(UNANSWERED), answer={"id": _CHANGED.scalar_subquery()})
 
 
 async def complete_tasks(
-    database: Caller, user_id: str, completed: bool, status: Status = "all", key: Once | None = None
+    database: Caller, user_id: str, completed: bool, status: Status = "all", key: IdempotencyKey | None = None
 ) -> int:
     """Complete all tasks of that status, or take that back; how many were changed. Raises what a toggle does."""
     moment = now()
@@ -148,4 +157,4 @@ async def delete_tasks(database: Caller, user_id: str, completed: bool) -> int:
 
 
 # For `Database`, which refuses at start what it could not run.
-STATEMENTS = (_CREATE, _CREATE_ONCE, _COMPLETE_ALL, _COMPLETE_ALL_ONCE, _CLEAR)
+STATEMENTS = (_CREATE, _CREATE_ONCE, _KEPT_TASKS, _COMPLETE_ALL, _COMPLETE_ALL_ONCE, _CLEAR)

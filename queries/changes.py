@@ -41,7 +41,7 @@ def _on_postgresql(element: Any, compiler: Any, **options: Any) -> str:
     return f"{compiler.process(element.clauses, **options)} + interval '1 microsecond'"
 
 
-def tick(*only_if: ColumnElement[bool]) -> Insert:
+def advance_clock(*only_if: ColumnElement[bool]) -> Insert:
     """Move the clock of the person: to now, or by a microsecond where it is there already or beyond."""
     # A new clock knows nothing of what was before: the person may have been deleted with all their tasks, and be back.
     start = {"user_id": bindparam("owner"), "latest": NOW, "forgotten": NOW}
@@ -67,7 +67,7 @@ def deletion(which: tuple[ColumnElement[bool], ...]) -> tuple[Executable, ...]:
     )
     forgotten = select(func.max(_gone.deleted_at)).where(*_EXPIRED).scalar_subquery()
     return (
-        tick(),
+        advance_clock(),
         update(CHANGE_CLOCKS).where(_OWN, _clock.forgotten < forgotten).values(forgotten=forgotten),
         delete(DELETED_TASKS).where(*_EXPIRED),
         keep,
@@ -128,7 +128,7 @@ _LIST = (
     .order_by(_BOTH.c.updated_at, _BOTH.c.id)
 )
 _NEWEST = select(func.max(_task.updated_at)).where(_task.user_id == bindparam("owner")).scalar_subquery()
-CATCH_UP = (tick(), update(CHANGE_CLOCKS).where(_OWN, _clock.latest < _NEWEST).values(latest=_NEWEST), _LIST)
+CATCH_UP = (advance_clock(), update(CHANGE_CLOCKS).where(_OWN, _clock.latest < _NEWEST).values(latest=_NEWEST), _LIST)
 _EVERYTHING = Since(datetime.max.replace(tzinfo=UTC), datetime.min.replace(tzinfo=UTC), 0)
 
 

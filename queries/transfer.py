@@ -1,17 +1,17 @@
 """All tasks of a person: read from the oldest on, and imported in one transaction of several round trips."""
 
 import zlib
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy import Select
 from sqlmodel import bindparam, select, tuple_
 
-from database import Caller, DatabaseUnavailable, Executables, KeyTaken, Rows
+from database import Caller, DatabaseUnavailable, DuplicateId, Rows, StepsRun
 from paging import Position
 from queries.bulk import GIVEN_TIME, insertion
-from queries.changes import tick
-from queries.retries import KEEP_COUNT, TAKE_KEY, Once, answered, values_of
+from queries.changes import advance_clock
+from queries.idempotency import CLAIM_KEY, KEEP_COUNT, IdempotencyKey, answered, find_answer, values_of
 from store import COUNTER_BEHIND
 from tables import TASK_COLUMNS, TASKS, now
 
@@ -35,14 +35,12 @@ async def list_oldest(database: Caller, user_id: str, limit: int, after: Positio
     return await database.execute(_REST, {**values, "key": after.key, "after_id": after.id})
 
 
-_MOVE_CLOCK = tick()
+_ADVANCE_CLOCK = advance_clock()
 _IMPORT = insertion(created_at=GIVEN_TIME)
-
-_Conversation = Generator[tuple[Executables, Mapping[str, Any]], Rows, Rows]
 
 
 async def import_tasks(
-    database: Caller, user_id: str, chunks: Sequence[bytes], count: int, key: Once | None = None
+    database: Caller, user_id: str, chunks: Sequence[bytes], count: int, key: IdempotencyKey | None = None
 ) -> int:
     """How many tasks were made, which is `count`, unless the request was sent before.
 
@@ -51,25 +49,31 @@ async def import_tasks(
     Raises what `store.create_task` does.
     """
 
-    def steps() -> _Conversation:
+    def steps() -> StepsRun:
         moment, owner = now(), {"owner": user_id}
         if key:
-            rows = yield TAKE_KEY, {**owner, **values_of(key, moment)}
+            rows = yield CLAIM_KEY, {**owner, **values_of(key, moment)}
             if found := answered(rows, key, moment):
                 return found
-        yield _MOVE_CLOCK, {**owner, "now": moment}
+        yield _ADVANCE_CLOCK, {**owner, "now": moment}
         for chunk in chunks:
             yield _IMPORT, {**owner, "tasks": zlib.decompress(chunk).decode()}
         if not key:
             return ()
-        return (yield KEEP_COUNT, {**owner, "key": key.key, "fingerprint": key.fingerprint, "count": count})
+        return (yield KEEP_COUNT, {**owner, "key": key.value, "fingerprint": key.fingerprint, "count": count})
 
     try:
-        kept = await database.take(steps)
-    except KeyTaken as error:
+        kept = await database.run_steps(steps)
+    except DuplicateId as error:
         raise DatabaseUnavailable(f"{error}; {COUNTER_BEHIND}") from None
     return int(kept[0].answered) if kept else count
 
 
+async def find_imported(database: Caller, user_id: str, key: IdempotencyKey) -> int | None:
+    """How many tasks an earlier request with this key made; None without one. Raises `KeyReused`."""
+    kept = await find_answer(database, user_id, key)
+    return int(kept[0].answered) if kept else None
+
+
 # For `Database`, which refuses at start what it could not run.
-STATEMENTS = (_FIRST, _REST, _MOVE_CLOCK, _IMPORT, TAKE_KEY, KEEP_COUNT)
+STATEMENTS = (_FIRST, _REST, _ADVANCE_CLOCK, _IMPORT, CLAIM_KEY, KEEP_COUNT)

@@ -13,7 +13,7 @@ from auth import Refused
 from database.errors import Conflict, DatabaseUnavailable, InvalidData
 from keys import KeyServerUnavailable, NoKeysYet
 from queries.changes import TokenTooOld
-from queries.retries import KeyReused
+from queries.idempotency import KeyReused
 
 logger = logging.getLogger("todo.errors")
 

@@ -9,9 +9,7 @@ import re
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
-from queries.retries import Once
-
-__all__ = ["REPLAYED", "Once", "fingerprint_of", "idempotency_key", "key_of"]
+from queries.idempotency import IdempotencyKey
 
 # Visible characters of ASCII. The draft wants a string in quotes; many clients leave them out, and both are taken as
 # they are.
@@ -20,14 +18,14 @@ KEY = re.compile(r"[!-~]{1,255}")
 REPLAYED = {"Idempotency-Replayed": "true"}
 
 
-async def idempotency_key(request: Request) -> Once | None:
+async def idempotency_key(request: Request) -> IdempotencyKey | None:
     """The request's key, with a fingerprint of its method, path and body; None without one. Raises a 400."""
     key = key_of(request)
     if key is None:
         return None
     seen = fingerprint_of(request)
     seen.update(await request.body())
-    return Once(key, seen.hexdigest())
+    return IdempotencyKey(key, seen.hexdigest())
 
 
 def key_of(request: Request) -> str | None:

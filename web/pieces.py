@@ -10,6 +10,8 @@ from schemas import tasks_json
 
 # Bytes in a piece: about this, and at most twice as many.
 PIECE = 64 * 1024
+# Tasks that the first query of a list without a limit asks for.
+FIRST_ROWS = 250
 # Tasks fetched for a piece. 8 of the largest, with every character escaped, are 58 KB.
 LEAST, MOST = 8, 500
 

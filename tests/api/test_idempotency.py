@@ -10,7 +10,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from app import create_app
-from queries import retries
+from queries import idempotency
 from settings import Settings
 from tests.conftest import Rows
 from tests.support.tokens import bearer, token_of
@@ -227,7 +227,7 @@ def test_many_at_once_have_their_effect_once(settings: Settings, rows: Rows) -> 
 
 def test_a_key_is_kept_for_a_day(ada: TestClient, rows: Rows, monkeypatch: pytest.MonkeyPatch) -> None:
     ada.post("/api/tasks", json={"title": "Milk"}, headers=KEY)
-    monkeypatch.setattr(retries, "KEPT", timedelta(hours=-1))
+    monkeypatch.setattr(idempotency, "KEPT", timedelta(hours=-1))
     answer = ada.post("/api/tasks", json={"title": "Milk"}, headers=KEY)
 
     assert "idempotency-replayed" not in answer.headers
@@ -239,7 +239,7 @@ def test_the_newest_keys_of_a_person_are_kept(
     ada: TestClient, bob: TestClient, rows: Rows, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bob.post("/api/tasks", json={"title": "Milk"}, headers=KEY)
-    monkeypatch.setattr(retries, "KEPT_KEYS", 3)
+    monkeypatch.setattr(idempotency, "KEPT_KEYS", 3)
     for number in range(6):
         ada.post("/api/tasks", json={"title": "Milk"}, headers={"Idempotency-Key": f"key-{number}"})
 
@@ -281,7 +281,7 @@ def test_no_batch_that_fails_leaves_anything(ada: TestClient, rows: Rows) -> Non
 
 
 def test_errors_push_no_answer_out_and_bind_no_key(ada: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(retries, "KEPT_KEYS", 2)
+    monkeypatch.setattr(idempotency, "KEPT_KEYS", 2)
     first = ada.post("/api/tasks", json={"title": "Milk"}, headers=KEY)
     for number in range(6):
         missing = ada.patch("/api/tasks/404", json={"title": "Milk"}, headers={"Idempotency-Key": f"key-{number}"})

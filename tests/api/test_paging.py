@@ -25,7 +25,7 @@ CHUNK = 3
 
 def cut_small(monkeypatch: pytest.MonkeyPatch) -> None:
     """So many tasks to a chunk."""
-    for name in ("endpoints.tasks.CHUNK", "web.pieces.LEAST", "web.pieces.MOST"):
+    for name in ("endpoints.tasks.FIRST_ROWS", "web.pieces.LEAST", "web.pieces.MOST"):
         monkeypatch.setattr(name, CHUNK)
 
 

@@ -51,7 +51,7 @@ def kept(tasks: list[Task]) -> list[Task]:
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Many pieces, slices and chunks of few tasks."""
-    for name, value in (("endpoints.transfer.FIRST", 3), ("web.pieces.LEAST", 2), ("web.pieces.MOST", 2)):
+    for name, value in (("endpoints.transfer.FIRST_ROWS", 3), ("web.pieces.LEAST", 2), ("web.pieces.MOST", 2)):
         monkeypatch.setattr(name, value)
     for name, value in (("web.upload.SLICE", 2), ("web.upload.CHUNK", 300)):
         monkeypatch.setattr(name, value)

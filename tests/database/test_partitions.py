@@ -19,7 +19,7 @@ from database.statements import Batch, Statement
 from migrations.layout import prepare
 from paging import MAXIMUM_ID, Position, Since, Sort, Status
 from queries import bulk, changes, people, transfer
-from queries.retries import Once
+from queries.idempotency import IdempotencyKey
 from settings import Settings
 from tests.support.partitions import PARTITIONS
 from tests.support.servers import Postgres
@@ -34,7 +34,7 @@ POSITIONS: dict[Sort, list[Any]] = {"created": [NOW], "title": ["Write"], "due_d
 PEOPLE = 200
 PERSON = "7"
 
-ONCE = Once("key", "fingerprint")
+ONCE = IdempotencyKey("key", "fingerprint")
 # Tables that have no partitions.
 WHOLE = {"users", "tasks", "idempotency_keys", "change_clocks", "deleted_tasks"}
 
@@ -205,7 +205,7 @@ def test_a_statement_is_planned_for_one_partition(cursor: Any, partition: str, s
 def test_a_new_task_touches_one_partition(
     cursor: Any, partition: str, batch: tuple[tuple[Executable, ...], Mapping[str, Any]]
 ) -> None:
-    """With the tick of the clock before it, and what keeps the answer after it."""
+    """With the move of the clock before it, and what keeps the answer after it."""
     statements = Batch(batch[0], DIALECT)
     cursor.execute(statements.sql, statements.values(batch[1]))
     (row,) = cursor.fetchall()

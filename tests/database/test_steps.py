@@ -27,18 +27,18 @@ def insert(name: str) -> Executables:
 def steps(*statements: Executables, error: Exception | None = None) -> Steps:
     """Count the users after all of these."""
 
-    def taken() -> Conversation:
+    def wanted() -> Conversation:
         for statement in statements:
             yield statement, NOTHING
         if error:
             raise error
         return (yield COUNT, NOTHING)
 
-    return taken
+    return wanted
 
 
-async def take(database: Database, taken: Steps) -> int:
-    return int((await database.caller("ada").take(taken))[0][0])
+async def run_steps(database: Database, wanted: Steps) -> int:
+    return int((await database.caller("ada").run_steps(wanted))[0][0])
 
 
 def slow(database: Database) -> Steps:
@@ -47,12 +47,12 @@ def slow(database: Database) -> Steps:
 
 def test_all_take_effect_and_each_sees_those_before(run: Run, connect: Connect, database_url: str) -> None:
     database = connect(database_url)
-    assert run(take(database, steps(insert("ada"), insert("bob")))) == 2
+    assert run(run_steps(database, steps(insert("ada"), insert("bob")))) == 2
     assert run(ask(database, USERS)) == 2
 
 
 @pytest.mark.parametrize(
-    ("taken", "error"),
+    ("wanted", "error"),
     [
         (steps(insert("ada"), insert("bob"), insert("ada")), Conflict),
         (steps(insert("ada"), query("SELECT FROM WHERE")), DatabaseError),
@@ -61,20 +61,20 @@ def test_all_take_effect_and_each_sees_those_before(run: Run, connect: Connect, 
     ids=["conflict", "defect", "of-the-steps"],
 )
 def test_none_takes_effect_when_something_is_raised(
-    run: Run, connect: Connect, database_url: str, taken: Steps, error: type[Exception]
+    run: Run, connect: Connect, database_url: str, wanted: Steps, error: type[Exception]
 ) -> None:
     database = connect(database_url)
     with pytest.raises(error):
-        run(take(database, taken))
+        run(run_steps(database, wanted))
     assert run(ask(database, USERS)) == 0
-    assert run(take(database, steps(insert("bob")))) == 1
+    assert run(run_steps(database, steps(insert("bob")))) == 1
 
 
 def test_each_round_trip_has_a_deadline(run: Run, connect: Connect, postgres_url: str) -> None:
     database = connect(postgres_url, deadline=0.5)
     run(database.ready())
     with pytest.raises(DatabaseUnavailable, match="too long"):
-        run(take(database, slow(database)))
+        run(run_steps(database, slow(database)))
     assert run(ask(database, USERS)) == 0
     assert database.given_up == {"deadline": 1, "caller": 0}
 
@@ -86,7 +86,7 @@ def test_the_whole_has_a_deadline(
     database = connect(database_url)
     run(database.ready())
     with pytest.raises(DatabaseUnavailable, match="too long"):
-        run(take(database, slow(database)))
+        run(run_steps(database, slow(database)))
     assert run(ask(database, USERS)) == 0
 
 
@@ -95,7 +95,7 @@ def test_who_leaves_undoes_it(run: Run, connect: Connect, database_url: str) -> 
 
     async def leave() -> None:
         await database.ready()
-        taking = asyncio.create_task(take(database, slow(database)))
+        taking = asyncio.create_task(run_steps(database, slow(database)))
         await asyncio.sleep(0.3)
         taking.cancel()
         with pytest.raises(asyncio.CancelledError):
@@ -112,7 +112,7 @@ def test_a_connection_that_breaks_between_two_steps_undoes_it(
     """What follows must not be done on another connection."""
     database = connect(proxy.url(database_name(postgres_url)))
 
-    def taken() -> Conversation:
+    def wanted() -> Conversation:
         yield insert("ada"), NOTHING
         proxy.cut()
         yield insert("bob"), NOTHING
@@ -120,7 +120,7 @@ def test_a_connection_that_breaks_between_two_steps_undoes_it(
 
     run(database.ready())
     with pytest.raises(DatabaseUnavailable):
-        run(database.caller("ada").take(taken))
+        run(database.caller("ada").run_steps(wanted))
     assert run(ask(database, USERS)) == 0
 
 
@@ -130,7 +130,7 @@ def test_a_server_that_cannot_be_reached_is_unavailable(run: Run, connect: Conne
     database.close()
     away = connect("postgresql://127.0.0.1:9/todo")
     with pytest.raises(DatabaseUnavailable):
-        run(away.engine.take(steps(), "ada", 1.0))
+        run(away.engine.run_steps(steps(), "ada", 1.0))
 
 
 def test_tables_that_are_gone_are_made_again(run: Run, connect: Connect, database_url: str, rows: RowsOfTest) -> None:
@@ -139,5 +139,5 @@ def test_tables_that_are_gone_are_made_again(run: Run, connect: Connect, databas
     for name in ("deleted_tasks", "change_clocks", "idempotency_keys", "tasks", "users"):
         rows(f"DROP TABLE {name}")
     with pytest.raises(DatabaseUnavailable):
-        run(take(database, steps(insert("ada"))))
-    assert run(take(database, steps(insert("ada")))) == 1
+        run(run_steps(database, steps(insert("ada"))))
+    assert run(run_steps(database, steps(insert("ada")))) == 1

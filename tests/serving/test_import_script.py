@@ -89,7 +89,7 @@ def test_what_else_can_go_wrong_is_a_sentence(script: Script, api: dict[str, str
 def test_the_command_says_how_it_is_used(tmp_path: Path) -> None:
     """In any folder: a shim of pyenv is another Python outside of the repository."""
     environment = {"PATH": PATH, "HOME": os.environ.get("HOME", "/")}
-    command = [ROOT / "scripts/import", "--help"]
+    command = [str(ROOT / "scripts/import"), "--help"]
     told = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
     assert told.returncode == 0
     assert told.stdout.startswith("usage: scripts/import [-h] [--url URL] [--token TOKEN] FILE")

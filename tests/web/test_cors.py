@@ -227,7 +227,7 @@ def test_a_public_page_may_call_an_api_in_a_private_network(client: TestClient) 
 
 
 def test_a_list_in_chunks_can_be_read_too(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("endpoints.tasks.CHUNK", 1)
+    monkeypatch.setattr("endpoints.tasks.FIRST_ROWS", 1)
     for _ in range(3):
         client.post("/api/tasks", json={"title": "Write"}, headers=ADA)
 

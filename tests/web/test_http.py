@@ -179,7 +179,7 @@ def test_a_list_that_breaks_off_cannot_pass_for_a_whole_one(
     """The server is left to cut the connection, since 200 is out already."""
     for _ in range(3):
         ada.post("/api/tasks", json={"title": "Write"})
-    monkeypatch.setattr("endpoints.tasks.CHUNK", 1)
+    monkeypatch.setattr("endpoints.tasks.FIRST_ROWS", 1)
     calls: Iterator[Any] = iter([store.list_tasks, fail])
     monkeypatch.setattr("store.list_tasks", lambda *arguments: next(calls)(*arguments))
     exchange = Exchange("GET", "/api/tasks", bearer(token_of("ada")))
@@ -196,7 +196,7 @@ def test_a_list_that_the_database_leaves_half_way_is_cut_off_without_a_traceback
     """The server cuts the connection when the app returns and the answer is not complete."""
     for _ in range(3):
         ada.post("/api/tasks", json={"title": "Write"})
-    monkeypatch.setattr("endpoints.tasks.CHUNK", 1)
+    monkeypatch.setattr("endpoints.tasks.FIRST_ROWS", 1)
 
     async def away(*_: Any) -> None:
         raise DatabaseUnavailable("it is away")

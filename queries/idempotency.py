@@ -12,7 +12,7 @@ from sqlalchemy.dialects.postgresql import insert as insert_or
 from sqlmodel import and_, bindparam, delete, literal_column, or_, select, update
 
 from database import Caller, DatabaseUnavailable, Rows
-from queries.changes import tick
+from queries.changes import advance_clock
 from tables import IDEMPOTENCY_KEYS, TASK_COLUMNS
 
 # How long, and how many of one person's, the answers are kept.
@@ -21,10 +21,10 @@ KEPT_KEYS = 1000
 
 
 @dataclass
-class Once:
+class IdempotencyKey:
     """A request that has its effect once: its key, and what tells it from other requests."""
 
-    key: str
+    value: str
     fingerprint: str
     # Set by the store: whether the answer is that to an earlier request.
     replayed: bool = False
@@ -52,8 +52,8 @@ _VALUES: dict[str, Any] = {
     "kept_at": bindparam("now"),
 }
 # Waits while another request with the same key is under way, and keeps the key of an unanswered one from others.
-_TAKE = insert_or(IDEMPOTENCY_KEYS).values(user_id=bindparam("owner"), **_VALUES)
-_TAKE = _TAKE.on_conflict_do_update(
+_CLAIM = insert_or(IDEMPOTENCY_KEYS).values(user_id=bindparam("owner"), **_VALUES)
+_CLAIM = _CLAIM.on_conflict_do_update(
     index_elements=[_kept.user_id, _kept.key],
     set_={"kept_at": bindparam("now")},
     where=_OPEN,
@@ -64,7 +64,7 @@ THE_TASK = {column.name: column for column in TASK_COLUMNS}
 _KEPT_TASK = select(*ABOUT_ANSWER, *(_kept[name] for name in THE_TASK)).where(*THIS_KEY)
 
 
-def once(
+def idempotent(
     change: Insert | Update,
     found: Iterable[ColumnElement[bool]] = (),
     answer: Mapping[str, Any] = THE_TASK,
@@ -75,34 +75,38 @@ def once(
     That is the task with the conditions `found`, unless `answer` says what to keep, and `kept` how to read it back.
     """
     keep = update(IDEMPOTENCY_KEYS).where(*found, *THIS_KEY, _OPEN).values(answer)
-    return _FORGET, _TAKE, tick(UNANSWERED), change, keep, kept
+    return _FORGET, _CLAIM, advance_clock(UNANSWERED), change, keep, kept
 
 
 # Of a transaction of several round trips: what begins it, with the answer that there may be already, and what ends it.
-TAKE_KEY = (_FORGET, _TAKE, _KEPT_TASK)
+CLAIM_KEY = (_FORGET, _CLAIM, _KEPT_TASK)
 KEEP_COUNT = (update(IDEMPOTENCY_KEYS).where(*THIS_KEY, _OPEN).values(id=bindparam("count")), _KEPT_TASK)
 
 
-def values_of(once: Once, moment: datetime) -> dict[str, Any]:
+def values_of(key: IdempotencyKey, moment: datetime) -> dict[str, Any]:
     """What the batch needs beside the values of its change."""
-    of_the_key = {"key": once.key, "fingerprint": once.fingerprint}
+    of_the_key = {"key": key.value, "fingerprint": key.fingerprint}
     return {**of_the_key, "expired_key": moment - KEPT, "kept_keys": KEPT_KEYS, "now": moment}
 
 
-async def find_answer(database: Caller, user_id: str, once: Once, kept: Select[Any] = _KEPT_TASK) -> Rows:
+async def find_answer(database: Caller, user_id: str, key: IdempotencyKey, kept: Select[Any] = _KEPT_TASK) -> Rows:
     """What `answered` gives, of an earlier request; nothing without one. Raises `KeyReused`."""
-    rows = await database.execute(kept, {"owner": user_id, "key": once.key})
-    return answered(rows, once) if rows else ()
+    rows = await database.execute(kept, {"owner": user_id, "key": key.value})
+    return answered(rows, key) if rows else ()
 
 
-def answered(rows: Rows, once: Once, moment: datetime | None = None) -> Rows:
+def answered(rows: Rows, key: IdempotencyKey, moment: datetime | None = None) -> Rows:
     """The rows of the first answer from those that the batch gave; none where the change found no task.
 
     `kept_at` is the moment of this request only if no earlier one was answered. Raises `KeyReused`.
     """
     if not rows:
         raise DatabaseUnavailable("the answer of the key was forgotten while it was looked for")
-    if rows[0].fingerprint != once.fingerprint:
+    if rows[0].fingerprint != key.fingerprint:
         raise KeyReused
-    once.replayed = rows[0].kept_at != moment
+    key.replayed = rows[0].kept_at != moment
     return () if rows[0].answered is None else rows
+
+
+# For `Database`, which refuses at start what it could not run.
+STATEMENTS = (_KEPT_TASK,)
