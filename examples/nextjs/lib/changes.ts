@@ -25,7 +25,9 @@ export type Answered = Record<TaskId, { id: number; version: string }>;
  */
 export type Question = { change: Change; theirs?: Task | null; message?: string };
 
-const FIELDS = ["title", "description", "completed", "due_date"] as const;
+/** What a person sets of a task, as it is when they do not. */
+const BLANK = { title: "", description: null, completed: false, due_date: null } satisfies Required<Omit<TaskCreate, "user_id">>;
+const FIELDS = Object.keys(BLANK) as (keyof typeof BLANK)[];
 
 /** As the API does it, so that a task looks the same before and after its answer. */
 const trim = <V extends TaskUpdate>(values: V): V =>
@@ -43,12 +45,11 @@ export function resultOf(change: Change): ShownTask {
   if (change.kind === "delete") return change.seen;
   if (change.kind === "update") return { ...change.seen, ...withoutUndefined(change.values) };
   const { key, madeAt, values } = change;
-  const blank = { id: key, description: null, completed: false, due_date: null, created_at: madeAt, updated_at: "" };
-  return { ...blank, ...(withoutUndefined(values) as TaskCreate) } as ShownTask;
+  return { ...BLANK, id: key, created_at: madeAt, updated_at: "", ...withoutUndefined(values) };
 }
 
 const withoutUndefined = (values: TaskUpdate) =>
-  Object.fromEntries(Object.entries(values).filter(([, value]) => value !== undefined)) as Partial<Task>;
+  Object.fromEntries(Object.entries(values).filter(([, value]) => value !== undefined)) as Partial<Omit<Task, "id">>;
 
 /** The tasks as they will be when all of these are answered. */
 export function withChanges(tasks: Task[], changes: Change[], answered: Answered): ShownTask[] {
@@ -97,6 +98,7 @@ export function clashes(change: Change, theirs: Task) {
 export function insist({ change, theirs }: Question): Change {
   if (theirs === undefined || change.kind === "add") return change;
   if (theirs) return newChange({ ...change, seen: theirs });
-  const { title, description, completed, due_date } = resultOf(change);
-  return newChange({ kind: "add", values: { title, description, completed, due_date }, after: Infinity });
+  const result = resultOf(change);
+  const values = Object.fromEntries(FIELDS.map((name) => [name, result[name]])) as typeof BLANK;
+  return newChange({ kind: "add", values, after: Infinity });
 }
