@@ -7,7 +7,7 @@ from pydantic import BaseModel, TypeAdapter
 from pydantic.json_schema import GenerateJsonSchema
 
 from openapi.answers import ERRORS, HEADERS, LIMITED, Object, ref
-from openapi.operations import OPERATIONS, Operation
+from openapi.operations import OPERATIONS, TAGS, Operation
 from paging import MAXIMUM_ID
 from schemas import MAXIMUM_LIMIT, Me, TaskOut
 from web.routing import Resource
@@ -37,6 +37,7 @@ def document(site: Mapping[str, Iterable[Resource]]) -> Object:
         "openapi": "3.1.0",
         "info": {"title": "Todo API", "version": "1.0.0", "description": DESCRIPTION},
         "servers": [{"url": "/"}],
+        "tags": [{"name": name, "description": description} for name, description in TAGS.items()],
         "paths": paths,
         "components": {
             "schemas": _schemas(),
@@ -106,12 +107,12 @@ def _operation(method: str, name: str, prefix: str, path: str) -> Object:
         parameters.append(ref("parameters", "Idempotency-Key"))
     if changes_task:
         parameters.append(ref("parameters", "If-Match"))
-    if known.may_be_known:
+    if known.conditional:
         parameters.append(ref("parameters", "If-None-Match"))
     operation: Object = {
         "operationId": name,
         "summary": known.summary,
-        "tags": ["tasks" if private else "service"],
+        "tags": [known.tag],
         "parameters": [ref("parameters", "id"), *parameters] if has_id else parameters,
         "responses": {
             str(status): response | {"headers": response["headers"] | (LIMITED if private else {})}

@@ -18,6 +18,8 @@ class Operation:
     summary: str
     success: Mapping[int, Object]
     description: str = ""
+    # One of `TAGS`.
+    tag: str = "tasks"
     query: type[BaseModel] | None = None
     body: type[BaseModel] | None = None
     body_required: bool = True
@@ -28,7 +30,16 @@ class Operation:
     file: Mapping[str, Object] | None = None
     errors: tuple[int, ...] = ()
     # Whether the answer has an ETag, and is left out where If-None-Match names it.
-    may_be_known: bool = False
+    conditional: bool = False
+
+
+TAGS = {
+    "tasks": "One task, a list of them, and many at once.",
+    "sync": "What other devices have changed.",
+    "transfer": "All tasks as a file, and back.",
+    "account": "What is kept of you.",
+    "service": "Health and documentation; without a token.",
+}
 
 
 def task(description: str, headers: Iterable[str] = ()) -> Object:
@@ -86,7 +97,7 @@ OPERATIONS = {
         {200: answer("The tasks.", TASK_LIST, ["ETag", "Link"]), 304: answer(KNOWN, None, ["ETag", "Link"])},
         "The whole list, or one page of it when `limit` is given. A list over 128 KiB is streamed, and has no ETag.",
         query=TaskQuery,
-        may_be_known=True,
+        conditional=True,
     ),
     "create_task": Operation(
         "Add a task, or up to 500 of them",
@@ -109,9 +120,7 @@ OPERATIONS = {
         {200: answer("How many there were.", COUNT)},
         query=ClearQuery,
     ),
-    "get_task": Operation(
-        "Get a task", {200: task("The task."), 304: answer(KNOWN, None, ["ETag"])}, may_be_known=True
-    ),
+    "get_task": Operation("Get a task", {200: task("The task."), 304: answer(KNOWN, None, ["ETag"])}, conditional=True),
     "update_task": Operation(
         "Change a task",
         {200: task("The task as it is now.", REPLAYED)},
@@ -141,6 +150,7 @@ OPERATIONS = {
         {200: answer("The changes, in their order.", CHANGES)},
         "Everything without `since`. Ask again with the `token` of the answer: at once where it says `more`, later for "
         "what changes next. A task may come again; ids are `deleted` for 30 days.",
+        tag="sync",
         query=ChangesQuery,
         errors=(410,),
     ),
@@ -149,25 +159,30 @@ OPERATIONS = {
         {200: answer("The file, the oldest task first.", None, ["Content-Disposition"]) | {"content": EXPORT}},
         "JSON Lines, each of them a `Task`, or CSV where `Accept` asks for it. What changes while it is sent may be in "
         "it or not.",
+        tag="transfer",
     ),
     "import_tasks": Operation(
         "Add the tasks of a file",
         {200: answer("How many were added.", COUNT, REPLAYED)},
         "All or none. Each line of JSON, or of CSV below the names of its columns, is a `TaskImport`; ids are new. At "
         "most 64 MiB and 100,000 tasks.",
+        tag="transfer",
         body=TaskImport,
         file=IMPORT,
         errors=(408,),
     ),
-    "get_me": Operation("What is kept of you", {200: answer("The account, and how many tasks it has.", ME)}),
+    "get_me": Operation(
+        "What is kept of you", {200: answer("The account, and how many tasks it has.", ME)}, tag="account"
+    ),
     "delete_me": Operation(
         "Delete all that is kept of you",
         {204: answer("It is gone.")},
         "Every task, and the account where it is this API's. The same token may begin anew.",
+        tag="account",
     ),
-    "health": Operation("Does the process answer?", {200: yes("ok")}),
-    "ready": Operation("Does the database answer too?", {200: yes("ready")}, errors=(503,)),
-    "openapi": Operation("This document", {200: answer("OpenAPI 3.1.", {"schema": {"type": "object"}})}),
+    "health": Operation("Does the process answer?", {200: yes("ok")}, tag="service"),
+    "ready": Operation("Does the database answer too?", {200: yes("ready")}, tag="service", errors=(503,)),
+    "openapi": Operation("This document", {200: answer("OpenAPI 3.1.", {"schema": {"type": "object"}})}, tag="service"),
     "docs": Operation(
         "This document, to read and to try",
         {
@@ -178,5 +193,6 @@ OPERATIONS = {
                 media_type="text/html",
             )
         },
+        tag="service",
     ),
 }

@@ -94,6 +94,12 @@ def test_the_examples_of_files_are_what_is_exported_and_can_be_imported(ada: Tes
         assert answer.json() == {"count": 1}
 
 
+def test_each_tag_is_described_and_used() -> None:
+    described = {tag["name"] for tag in DOCUMENT["tags"] if tag["description"]}
+    assert {tag for *_, item in OPERATIONS for tag in item["tags"]} == described
+    assert all(len(item["tags"]) == 1 for *_, item in OPERATIONS)
+
+
 def test_private_operations_and_no_others_ask_for_the_token() -> None:
     for _, path, item in OPERATIONS:
         assert item.get("security") == ([{"bearer": []}] if path.startswith("/api/") else None)
