@@ -195,6 +195,7 @@ _FIELD_ERROR = {
     "type": "object",
     "required": ["field", "message"],
     "properties": {
+        "line": {"type": "integer", "minimum": 1, "description": "The line of an imported file, from 1."},
         "field": {"type": "string", "description": _FIELD},
         "message": {"type": "string"},
     },
