@@ -131,9 +131,11 @@ class TaskCreate(_TaskBody):
 
 
 class TaskImport(TaskCreate):
-    """A task of a file. What the database gives to a new task is ignored, but when it was made is kept."""
+    """A line of a file: a new task, of which `created_at` is kept. `id` and `updated_at` are ignored."""
 
-    created_at: Annotated[datetime, BeforeValidator(_moment)] | None = None
+    created_at: Annotated[datetime, BeforeValidator(_moment)] | None = Field(
+        default=None, description="When it was made, which is now if it is left out or in the future."
+    )
 
 
 class TaskUpdate(_TaskBody):
@@ -181,7 +183,7 @@ class Me(TypedDict):
     email: str | None
     name: str | None
     tasks: int
-    task_limit: int | None
+    task_limit: Annotated[int | None, Field(description="The most that it may have; null where there is no limit.")]
 
 
 # In the order of an answer.

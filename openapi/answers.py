@@ -46,7 +46,9 @@ HEADERS_OF_ALL = {
         "Whether the answer may be kept; what has an `ETag` to a GET may, and is asked for.", "no-store"
     ),
     "X-Content-Type-Options": header("The media type must not be guessed.", "nosniff"),
-    "Vary": header("What answers differ by: `Origin`, and `Authorization` where they may be kept.", "Origin"),
+    "Vary": header(
+        "What answers differ by: `Origin`, `Accept` of an export, and `Authorization` where they may be kept.", "Origin"
+    ),
     "Access-Control-Allow-Origin": header(_WITH_ORIGIN, "http://localhost:3000", required=False),
     "Access-Control-Allow-Credentials": header(_WITH_ORIGIN, "true", required=False),
     "Access-Control-Expose-Headers": header(_WITH_ORIGIN, "Allow, Link", required=False),
@@ -102,7 +104,7 @@ def error(description: str, detail: str, headers: Iterable[str] = (), **members:
 
 ERRORS = {
     400: error(
-        "The body is not JSON, not an object or not valid, or the query is not valid.",
+        "The body is not JSON, not an object or not valid; a line of a file is not; or the query is not.",
         "title must not be blank.",
         errors=[{"field": "title", "message": "must not be blank"}],
     ),

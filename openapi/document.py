@@ -7,9 +7,9 @@ from pydantic import BaseModel, TypeAdapter
 from pydantic.json_schema import GenerateJsonSchema
 
 from openapi.answers import ERRORS, HEADERS, LIMITED, Object, ref
-from openapi.operations import OPERATIONS, Operation
+from openapi.operations import OPERATIONS, TAGS, Operation
 from paging import MAXIMUM_ID
-from schemas import MAXIMUM_LIMIT, Me, TaskComplete, TaskCreate, TaskOut, TasksComplete, TaskUpdate
+from schemas import MAXIMUM_LIMIT, Me, TaskOut
 from web.routing import Resource
 
 DESCRIPTION = """\
@@ -37,6 +37,7 @@ def document(site: Mapping[str, Iterable[Resource]]) -> Object:
         "openapi": "3.1.0",
         "info": {"title": "Todo API", "version": "1.0.0", "description": DESCRIPTION},
         "servers": [{"url": "/"}],
+        "tags": [{"name": name, "description": description} for name, description in TAGS.items()],
         "paths": paths,
         "components": {
             "schemas": _schemas(),
@@ -90,7 +91,7 @@ _HEADERS: list[Object] = [
 
 def _operation(method: str, name: str, prefix: str, path: str) -> Object:
     known = OPERATIONS[name]
-    private, has_id, takes_body = bool(prefix), "{id}" in path, known.body or known.file
+    private, has_id, takes_body = bool(prefix), "{id}" in path, known.body is not None
     changes_task = has_id and method != "GET"
     errors = {
         *known.errors,
@@ -106,12 +107,12 @@ def _operation(method: str, name: str, prefix: str, path: str) -> Object:
         parameters.append(ref("parameters", "Idempotency-Key"))
     if changes_task:
         parameters.append(ref("parameters", "If-Match"))
-    if known.may_be_known:
+    if known.conditional:
         parameters.append(ref("parameters", "If-None-Match"))
     operation: Object = {
         "operationId": name,
         "summary": known.summary,
-        "tags": ["tasks" if private else "service"],
+        "tags": [known.tag],
         "parameters": [ref("parameters", "id"), *parameters] if has_id else parameters,
         "responses": {
             str(status): response | {"headers": response["headers"] | (LIMITED if private else {})}
@@ -121,17 +122,17 @@ def _operation(method: str, name: str, prefix: str, path: str) -> Object:
     }
     if known.description:
         operation["description"] = known.description
-    if takes_body:
-        operation["requestBody"] = _body(known)
+    if known.body:
+        operation["requestBody"] = _body(known, known.body)
     if private:
         operation["security"] = [{"bearer": []}]
     return operation
 
 
-def _body(known: Operation) -> Object:
-    if known.body is None:
+def _body(known: Operation, body: type[BaseModel]) -> Object:
+    if known.file:
         return {"required": True, "content": known.file}
-    schema = ref("schemas", known.body)
+    schema = ref("schemas", body.__name__)
     if known.many:
         array = {"type": "array", "minItems": 1, "maxItems": MAXIMUM_LIMIT, "items": schema}
         schema = {"oneOf": [schema, array]}
@@ -163,34 +164,40 @@ def _query(model: type[BaseModel] | None) -> list[Object]:
 
 
 def _schemas() -> Object:
-    schemas = {
+    models = [known.body for known in OPERATIONS.values() if known.body]
+    bodies = {model.__name__: model.model_json_schema(schema_generator=_Schema) for model in models}
+    for body in bodies.values():
+        # Client generators treat a property with a default as required.
+        for schema in body["properties"].values():
+            schema.pop("default", None)
+    answers = {
         "Task": TypeAdapter(TaskOut).json_schema(mode="serialization", schema_generator=_Schema),
-        "TaskCreate": TaskCreate.model_json_schema(schema_generator=_Schema),
-        "TaskUpdate": TaskUpdate.model_json_schema(schema_generator=_Schema),
-        "TasksComplete": TasksComplete.model_json_schema(schema_generator=_Schema),
-        "TaskComplete": TaskComplete.model_json_schema(schema_generator=_Schema),
         "Changes": _CHANGES,
         "Me": TypeAdapter(Me).json_schema(mode="serialization", schema_generator=_Schema),
         "Error": _ERROR,
     }
-    for name, schema in schemas.items():
-        schema["title"] = name
-    for body in (schemas["TaskCreate"], schemas["TaskUpdate"], schemas["TaskComplete"], schemas["TasksComplete"]):
-        # Client generators treat a property with a default as required.
-        for schema in body["properties"].values():
-            schema.pop("default", None)
-    return schemas
+    return {name: schema | {"title": name} for name, schema in (answers | bodies).items()}
 
 
-_TEXT = {"type": "string"}
+_TASK = ref("schemas", "Task")
 _CHANGES = {
     "type": "object",
     "required": ["tasks", "deleted", "token", "more"],
     "properties": {
-        "tasks": {"type": "array", "description": "Made or changed.", "items": ref("schemas", "Task")},
-        "deleted": {"type": "array", "description": "Ids.", "items": {"type": "integer"}},
-        "token": {"type": "string", "description": "Up to where this is; the `since` of the next request."},
-        "more": {"type": "boolean", "description": "Whether there is more already."},
+        "tasks": {"type": "array", "description": "Made or changed since, as they are now.", "items": _TASK},
+        "deleted": {"type": "array", "description": "The ids of those deleted since.", "items": {"type": "integer"}},
+        "token": {"type": "string", "description": "The sync token, opaque: the `since` of the next request."},
+        "more": {"type": "boolean", "description": "Whether there are more changes already; ask again at once."},
+    },
+}
+_FIELD = "Such as `title`, or `[1].title` of an array; `body` for the whole."
+_FIELD_ERROR = {
+    "type": "object",
+    "required": ["field", "message"],
+    "properties": {
+        "line": {"type": "integer", "minimum": 1, "description": "The line of an imported file, from 1."},
+        "field": {"type": "string", "description": _FIELD},
+        "message": {"type": "string"},
     },
 }
 _ERROR = {
@@ -198,15 +205,11 @@ _ERROR = {
     "required": ["detail"],
     "properties": {
         "detail": {"type": "string", "description": "A sentence that a person can act on."},
-        "task": {"description": "How it is now, in a 412.", **ref("schemas", "Task")},
+        "task": {"description": "How it is now, in a 412.", **_TASK},
         "errors": {
             "type": "array",
-            "description": "What is wrong with each field, in a 400.",
-            "items": {
-                "type": "object",
-                "required": ["field", "message"],
-                "properties": {"field": _TEXT, "message": _TEXT},
-            },
+            "description": "What is wrong with each field, in a 400; of an import, the first hundred.",
+            "items": _FIELD_ERROR,
         },
     },
 }

@@ -2,7 +2,9 @@
 
 import json
 import re
+from collections import namedtuple
 from contextlib import suppress
+from datetime import datetime
 from typing import Any
 
 import pytest
@@ -17,9 +19,11 @@ from starlette.testclient import TestClient
 
 from app import SITE
 from openapi import page
+from openapi.answers import TASK
 from openapi.document import document
 from schemas import TaskCreate
 from tests.support.documented import DOCUMENT, operation, resolved, undocumented
+from web.files import FORMS
 from web.middleware import METHODS
 from web.routing import Resource
 
@@ -77,6 +81,25 @@ def test_the_example_of_a_task_fits_it() -> None:
     OAS31Validator(schema, format_checker=OAS31Validator.FORMAT_CHECKER).validate(example)
 
 
+@pytest.mark.parametrize("media_type", FORMS)
+def test_the_examples_of_files_are_what_is_exported_and_can_be_imported(ada: TestClient, media_type: str) -> None:
+    exported = DOCUMENT["paths"]["/api/export"]["get"]["responses"]["200"]["content"][media_type]["example"]
+    moments = {name: datetime.fromisoformat(str(TASK[name])) for name in ("created_at", "updated_at")}
+    row = namedtuple("row", TASK)(**TASK | moments)
+    assert exported.encode() == FORMS[media_type].opening + FORMS[media_type].write([row])
+
+    imported = DOCUMENT["paths"]["/api/import"]["post"]["requestBody"]["content"][media_type]["example"]
+    for file in (exported, imported):
+        answer = ada.post("/api/import", content=file, headers={"Content-Type": media_type})
+        assert answer.json() == {"count": 1}
+
+
+def test_each_tag_is_described_and_used() -> None:
+    described = {tag["name"] for tag in DOCUMENT["tags"] if tag["description"]}
+    assert {tag for *_, item in OPERATIONS for tag in item["tags"]} == described
+    assert all(len(item["tags"]) == 1 for *_, item in OPERATIONS)
+
+
 def test_private_operations_and_no_others_ask_for_the_token() -> None:
     for _, path, item in OPERATIONS:
         assert item.get("security") == ([{"bearer": []}] if path.startswith("/api/") else None)
@@ -101,6 +124,8 @@ def test_schemas_of_bodies() -> None:
     assert schemas["TaskCreate"]["required"] == ["title"]
     assert "required" not in schemas["TaskUpdate"]
     assert schemas["TaskCreate"]["properties"]["title"]["maxLength"] == 200
+    assert schemas["TaskImport"]["properties"].keys() - schemas["TaskCreate"]["properties"].keys() == {"created_at"}
+    assert "`TaskImport`" in DOCUMENT["paths"]["/api/import"]["post"]["description"]
     assert schemas["Task"]["properties"]["created_at"].items() >= {"type": "string", "format": "date-time"}.items()
 
 

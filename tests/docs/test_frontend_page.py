@@ -19,9 +19,11 @@ HERE = Path(__file__).parent
 
 @pytest.fixture
 def app(tmp_path: Path) -> Path:
-    """The files of the page in a folder, with the packages of the example."""
+    """The files of the page in a folder, with the packages of the example and the two files that the page copies."""
     install(EXAMPLE)
     write_files(FRONTEND, tmp_path)
+    for name in ("api.ts", "api-schema.d.ts"):
+        shutil.copy(EXAMPLE / "lib" / name, tmp_path / "lib")
     (tmp_path / "node_modules").symlink_to(EXAMPLE / "node_modules")
     return tmp_path
 
@@ -63,10 +65,10 @@ def test_packages_are_those_of_the_example(app: Path) -> None:
 
 
 def test_the_client_does_what_the_page_says(app: Path) -> None:
-    """A token is kept, renewed and dropped; one retry; no body; signed out; pages."""
-    for script in ("transpile.mjs", "todo_client.mjs"):
+    """A token is kept, renewed and dropped; one retry; no body; signed out; pages; files with openapi-fetch."""
+    for script in ("transpile.mjs", "todo_client.mjs", "transfer_client.mjs"):
         shutil.copy(HERE / script, app)
-    run(app, "node", "transpile.mjs", "lib/todo.ts", "lib/pages.ts")
+    run(app, "node", "transpile.mjs", "lib/todo.ts", "lib/pages.ts", "lib/transfer.ts")
     soon = claims()["iat"] + 50
     tokens = {
         "GOOD": token_of("ada"),
@@ -75,3 +77,4 @@ def test_the_client_does_what_the_page_says(app: Path) -> None:
     }
     with backend(f"sqlite:///{app}/todo.db") as (_, api):
         run(app, "node", "todo_client.mjs", NEXT_PUBLIC_API_URL=api, **tokens)
+        run(app, "node", "transfer_client.mjs", NEXT_PUBLIC_API_URL=api, TOKEN=token_of("bob"))
