@@ -22,6 +22,7 @@ from typing_extensions import TypedDict
 MAXIMUM_TITLE = 200
 MAXIMUM_DESCRIPTION = 1000
 MAXIMUM_LIMIT = 500
+EARLIEST_YEAR = 1900
 
 # RFC 3339's date, alone or as a date-time at midnight of its own offset.
 CALENDAR_DATE = re.compile(
@@ -51,8 +52,11 @@ def _moment(value: Any) -> datetime:
     if isinstance(value, str) and MOMENT.fullmatch(value):
         # Beyond the years 1 to 9999 in UTC it is an OverflowError.
         with suppress(ValueError, OverflowError):
-            return datetime.fromisoformat(value).astimezone(UTC)
-    raise ValueError('must be a date and time with an offset, such as "2026-01-31T12:00:00Z", or null')
+            moment = datetime.fromisoformat(value).astimezone(UTC)
+            # Of the first years PostgreSQL's answer, in a time zone of its own, may be before the calendar of Python.
+            if moment.year >= EARLIEST_YEAR:
+                return moment
+    raise ValueError('must be a date and time from 1900 on with an offset, such as "2026-01-31T12:00:00Z", or null')
 
 
 def timestamp(value: datetime) -> str:
@@ -105,7 +109,7 @@ Timestamp = Annotated[
 ]
 
 
-class _TaskBody(BaseModel):
+class TaskBody(BaseModel):
     """JSON types are strict; unknown fields are ignored, so that a frontend may send a whole task back."""
 
     model_config = ConfigDict(strict=True, extra="ignore")
@@ -119,7 +123,7 @@ class _TaskBody(BaseModel):
         return self.model_dump(exclude={"user_id"}, exclude_unset=True)
 
 
-class TaskCreate(_TaskBody):
+class TaskCreate(TaskBody):
     title: Title
     description: Description | None = None
     completed: bool = False
@@ -138,7 +142,7 @@ class TaskImport(TaskCreate):
     )
 
 
-class TaskUpdate(_TaskBody):
+class TaskUpdate(TaskBody):
     """A partial update: what is left out stays, null clears `description` and `due_date`."""
 
     title: Title = ""
@@ -147,13 +151,13 @@ class TaskUpdate(_TaskBody):
     due_date: DueDate | None = None
 
 
-class TaskComplete(_TaskBody):
+class TaskComplete(TaskBody):
     """What `completed` is to be; it is flipped when left out."""
 
     completed: bool = False
 
 
-class TasksComplete(_TaskBody):
+class TasksComplete(TaskBody):
     """What `completed` is to be of all tasks."""
 
     completed: bool

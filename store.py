@@ -55,7 +55,7 @@ async def create_task(
 ) -> Any:
     """The new row, made from values for all of `GIVEN_COLUMNS`.
 
-    Raises `KeyReused`, `Conflict` without a row of the user, and `DatabaseUnavailable` for an id that is taken.
+    Raises `KeyReused`, `ParentMissing` without a row of the user, and `DatabaseUnavailable` for an id that is taken.
     """
     try:
         return await _change(database, _create(key is not None), {"owner": user_id, **values}, key)
@@ -95,8 +95,8 @@ async def update_task(
 ) -> Any:
     """Change only the named columns; no names change nothing.
 
-    With `expected`, the task is None too when its `updated_at` is another. Raises `KeyReused`, and `Conflict` without a
-    row of the user.
+    With `expected`, the task is None too when its `updated_at` is another. Raises `KeyReused`, and `ParentMissing`
+    without a row of the user.
     """
     values = {"owner": user_id, "task_id": task_id, **{f"new_{name}": value for name, value in changes.items()}}
     statement = _update(frozenset(changes), expected is not None, key is not None)

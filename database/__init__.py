@@ -14,6 +14,7 @@ from database.errors import (
     DuplicateId,
     InvalidData,
     NotPrepared,
+    ParentMissing,
     TablesMissing,
 )
 from database.postgres import Postgres
@@ -33,6 +34,7 @@ __all__ = [
     "Executables",
     "InvalidData",
     "NotPrepared",
+    "ParentMissing",
     "Rows",
     "Steps",
     "StepsRun",

@@ -11,7 +11,7 @@ from typing import Any
 
 from sqlalchemy import Dialect
 
-from database.errors import Conflict, DatabaseError, DatabaseUnavailable, TablesMissing
+from database.errors import Conflict, DatabaseError, DatabaseUnavailable, ParentMissing, TablesMissing
 from database.statements import Batch, Rows, Statement, Steps, compile_once
 
 logger = logging.getLogger("todo.sql")
@@ -151,7 +151,8 @@ def _in_our_terms(error: sqlite3.Error) -> Exception:
     """As an exception of `database.errors`. SQLite's messages name tables and columns, never values."""
     message = str(error)
     if isinstance(error, sqlite3.IntegrityError):
-        return Conflict(message)
+        is_orphan = getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_CONSTRAINT_FOREIGNKEY
+        return (ParentMissing if is_orphan else Conflict)(message)
     # Python's sqlite3 raises OperationalError for invalid SQL as well.
     if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_ERROR:
         gone = message.startswith(("no such table", "no such column")) or "has no column" in message

@@ -18,6 +18,7 @@ from database.errors import (
     DuplicateId,
     InvalidData,
     Overtaken,
+    ParentMissing,
     TablesMissing,
     message_of,
 )
@@ -27,7 +28,7 @@ READ_ONLY = "25006"
 # Undefined table, undefined column, undefined schema, datatype mismatch, undefined function or operator.
 UNDEFINED = {"42P01", "42703", "3F000", "42804", "42883"}
 TO_BE_REPEATED = {"40001", "40P01"}
-INVALID_DATA, CONSTRAINT, UNIQUE = "22", "23", "23505"
+INVALID_DATA, CONSTRAINT, FOREIGN_KEY, UNIQUE = "22", "23", "23503", "23505"
 # The columns of our keys, in the detail of a violation. The name of a key differs between partitions and shards.
 OF_KEY = re.compile(r"\((user_id, )?id\)=")
 
@@ -195,6 +196,8 @@ def _class_of(error: psycopg2.Error, code: str) -> type[Exception]:
         return InvalidData
     if code == UNIQUE and OF_KEY.search(error.diag.message_detail or ""):
         return DuplicateId
+    if code == FOREIGN_KEY:
+        return ParentMissing
     if code.startswith(CONSTRAINT):
         return Conflict
     # psycopg2 raises InternalError for a read-only server, and ProgrammingError for a missing permission.

@@ -30,6 +30,10 @@ class Conflict(DatabaseError):
     """A constraint refuses the values: a unique key, a foreign key, or NOT NULL."""
 
 
+class ParentMissing(Conflict):
+    """A foreign key refuses the values: the row that they belong to is gone."""
+
+
 class DuplicateId(Conflict):
     """On PostgreSQL: another row has the primary key of a new one already."""
 

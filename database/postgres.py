@@ -64,7 +64,19 @@ class Postgres:
             pool.leave(place, deadline)
 
     async def run_steps(self, steps: Steps, person: str, patience: float) -> Rows:
-        """On one connection, which is closed where the steps do not come to their end: the server then undoes them."""
+        """On one connection, which is closed where the steps do not come to their end: the server then undoes them.
+
+        They are run again when the server has undone them because of others.
+        """
+        pause = INITIAL_BACKOFF
+        while True:
+            try:
+                return await self._run_once(steps, person, patience)
+            except Overtaken:
+                await asyncio.sleep(random.uniform(0, pause))  # noqa: S311 - jitter against a second collision
+                pause *= 2
+
+    async def _run_once(self, steps: Steps, person: str, patience: float) -> Rows:
         pool = self._pools.get()
         async with asyncio.timeout(patience):
             place = await pool.enter(person)

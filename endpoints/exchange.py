@@ -1,7 +1,7 @@
 """What the endpoints have in common: what they take from a request, and how they answer."""
 
 from collections.abc import Awaitable, Callable, Mapping
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from typing import Any, TypeVar
 
 from pydantic_core import from_json
@@ -9,18 +9,20 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
-from database import Caller, Conflict
+from database import Caller, DatabaseUnavailable, ParentMissing
 from queries.idempotency import IdempotencyKey
-from schemas import TaskComplete, TaskCreate, TasksComplete, TaskUpdate, task_json
+from schemas import TaskBody, task_json
 from web.conditions import NO_HEADERS, etag_of
 from web.errors import not_json
 from web.idempotency import REPLAYED
-from web.query import ClearQuery, StatusQuery
+from web.query import StatusQuery
 from web.task_limit import TooManyTasks
 
-Body = TypeVar("Body", TaskComplete, TaskCreate, TasksComplete, TaskUpdate)
+Body = TypeVar("Body", bound=TaskBody)
+Query = TypeVar("Query", bound=StatusQuery)
 
-Query = TypeVar("Query", StatusQuery, ClearQuery)
+# Of a change, while the user's row is deleted meanwhile.
+ATTEMPTS = 5
 
 
 def caller(request: Request) -> Caller:
@@ -50,12 +52,15 @@ def of_caller(request: Request, body: Body) -> Body:
 
 
 async def with_user(request: Request, change: Callable[[], Awaitable[Any]]) -> Any:
-    """What the change gives; made once more when the user's row was deleted under this process."""
-    try:
-        return await change()
-    except Conflict:
+    """What the change gives; made again when the user's row was deleted under this process.
+
+    Raises `DatabaseUnavailable` when it is deleted again and again.
+    """
+    for _ in range(ATTEMPTS):
+        with suppress(ParentMissing):
+            return await change()
         await request.app.state.user_rows.restore(caller(request), request.user)
-        return await change()
+    raise DatabaseUnavailable("the user's row is deleted again and again")
 
 
 def query_of_many(request: Request, schema: type[Query]) -> Query:

@@ -4,19 +4,13 @@ from pydantic_core import to_json
 from starlette.requests import Request
 from starlette.responses import Response
 
-from endpoints.exchange import caller, deleted, json_response
+from endpoints.exchange import caller, deleted, json_response, with_user
 from queries import people
 from web.task_limit import TaskLimit
-from web.users import UserRows
 
 
 async def get_me(request: Request) -> Response:
-    row = await people.get_person(caller(request), request.user.id)
-    if row is None:
-        # Deleted under this process, by another one or another program.
-        rows: UserRows = request.app.state.user_rows
-        await rows.restore(caller(request), request.user)
-        row = await people.get_person(caller(request), request.user.id)
+    row = await with_user(request, lambda: people.get_person(caller(request), request.user.id))
     limit: TaskLimit | None = request.app.state.task_limit
     return json_response(to_json({**row._asdict(), "task_limit": limit and limit.limit}))
 

@@ -24,9 +24,12 @@ from web.upload import Upload
 
 # Files that may arrive at once, and those that may be stored at once, in a process. One person has one of each.
 ARRIVING, STORING = 4, 1
-# Seconds for a file to arrive, so that nobody keeps a place for ever.
-PATIENCE = 600.0
-TOO_SLOW = "The file has not arrived within ten minutes; import it in parts."
+# Seconds to wait until a file may arrive.
+WAITING = 30.0
+BUSY = "Too many files arrive at once; try again shortly."
+# So that nobody keeps a place for ever: seconds for a file to arrive, and bytes a second after the first of them.
+PATIENCE, FIRST_SECONDS, SLOWEST = 600.0, 30.0, 8 * 1024
+TOO_SLOW = "The file arrives too slowly; import it in parts, or over a better connection."
 
 
 class Imports:
@@ -37,15 +40,19 @@ class Imports:
         self._stored = PerLoop(lambda: FairQueue(STORING), lambda _: None)
 
     def arriving(self, person: str) -> Any:
-        return _place(self._arriving.get(), person)
+        return _place(self._arriving.get(), person, WAITING)
 
     def stored(self, person: str) -> Any:
-        return _place(self._stored.get(), person)
+        return _place(self._stored.get(), person, None)
 
 
 @asynccontextmanager
-async def _place(queue: FairQueue, person: str) -> AsyncIterator[None]:
-    await queue.enter(person)
+async def _place(queue: FairQueue, person: str, patience: float | None) -> AsyncIterator[None]:
+    try:
+        async with asyncio.timeout(patience):
+            await queue.enter(person)
+    except TimeoutError:
+        raise HTTPException(503, BUSY, {"Retry-After": "10"}) from None
     try:
         yield
     finally:
@@ -99,10 +106,16 @@ async def import_tasks(request: Request) -> Response:
 
 async def _read(request: Request) -> tuple[Upload, IdempotencyKey | None]:
     key, seen = key_of(request), fingerprint_of(request)
-    upload = Upload(request.user.id, request.headers.get("content-type", "").lower().startswith(CSV))
+    upload = Upload(request.user.id, request.headers.get("content-type", "").partition(";")[0].strip().lower() == CSV)
+    clock = asyncio.get_running_loop().time
+    started, received = clock(), 0
     try:
         async with asyncio.timeout(PATIENCE):
             async for data in request.stream():
+                received += len(data)
+                seconds = clock() - started
+                if seconds > FIRST_SECONDS and received < SLOWEST * seconds:
+                    raise TimeoutError
                 if key:
                     seen.update(data)
                 for _ in upload.take(data):

@@ -132,7 +132,10 @@ ERRORS = {
         ["ETag"],
         task=TASK,
     ),
-    408: error("The file did not arrive in time.", "The file has not arrived within ten minutes; import it in parts."),
+    408: error(
+        "The file did not arrive within ten minutes, or arrives at less than 8 KiB a second.",
+        "The file arrives too slowly; import it in parts, or over a better connection.",
+    ),
     413: error(
         "The body is larger than 64 KiB, or an imported file than 64 MiB or 100,000 tasks.",
         "The body is larger than 64 KiB.",

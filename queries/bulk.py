@@ -73,6 +73,10 @@ def _field_on_sqlite(element: _Field, compiler: Any, **options: Any) -> str:
 _given = _Elements(bindparam("tasks", type_=Text())).table_valued("value")
 
 
+# Of tasks that say when they were made: `2026-01-31 12:00:00.000000+00:00`.
+GIVEN_TIME = _Field(_given.c.value, _task.created_at)
+
+
 def insertion(*only_if: ColumnElement[bool], created_at: ColumnElement[Any] = LATEST) -> Insert:
     """Of the tasks in the parameter `tasks`, a JSON array of objects with all of `GIVEN_COLUMNS`, in its order."""
     new: dict[str, Any] = {
@@ -84,9 +88,6 @@ def insertion(*only_if: ColumnElement[bool], created_at: ColumnElement[Any] = LA
     rows = select(*new.values()).where(*only_if)
     return insert(TASKS).from_select(list(new), rows, include_defaults=False)
 
-
-# Of tasks that may say when they were made: `2026-01-31 12:00:00.000000+00:00`.
-GIVEN_TIME = func.coalesce(_Field(_given.c.value, _task.created_at), LATEST)
 
 _CREATE = (advance_clock(), insertion().returning(*TASK_COLUMNS))
 # Other tasks with that time are those of an import, with later ids. Tasks are answered as they are now, deleted ones

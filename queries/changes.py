@@ -136,8 +136,8 @@ async def list_changes(database: Caller, user_id: str, since: Since | None, limi
     """At most `limit` changes since then, or of everything. Raises `TokenTooOld`.
 
     One round trip; a second one where the person has no clock yet, or a task that is newer than it, because another
-    program or an older version of this one wrote it: the clock then catches up. Raises `Conflict` without a row of the
-    user.
+    program or an older version of this one wrote it: the clock then catches up. Raises `ParentMissing` without a row
+    of the user.
     """
     values = {"owner": user_id, "row_limit": limit, **(since or _EVERYTHING)._asdict()}
     rows = await database.execute(_LIST, values)

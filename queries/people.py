@@ -5,7 +5,7 @@ from typing import Any
 from sqlalchemy import BindParameter
 from sqlmodel import bindparam, delete, func, select, update
 
-from database import Caller
+from database import Caller, ParentMissing
 from tables import CHANGE_CLOCKS, DELETED_TASKS, IDEMPOTENCY_KEYS, TASKS, USERS
 
 _user = USERS.c
@@ -15,9 +15,11 @@ _GET = select(_user.id, _user.email, _user.name, _TASKS.label("tasks")).where(_u
 
 
 async def get_person(database: Caller, user_id: str) -> Any:
-    """The row of the user, with the number of their tasks; None without one."""
+    """The row of the user, with the number of their tasks. Raises `ParentMissing` without one."""
     rows = await database.execute(_GET, {"owner": user_id})
-    return rows[0] if rows else None
+    if not rows:
+        raise ParentMissing("the user's row is gone")
+    return rows[0]
 
 
 # Whoever changes tasks of the person holds the clock, and is waited for.

@@ -44,8 +44,8 @@ async def import_tasks(
 ) -> int:
     """How many tasks were made, which is `count`, unless the request was sent before.
 
-    Each chunk is compressed, so that many can be kept: a JSON array of objects with all of `GIVEN_COLUMNS`, and with
-    `created_at` where it is not to be the time of the import. It takes one round trip, and all are one transaction.
+    Each chunk is compressed, so that many can be kept: a JSON array of objects with all of `GIVEN_COLUMNS` and
+    `created_at`. It takes one round trip, and all are one transaction.
     Raises what `store.create_task` does.
     """
 

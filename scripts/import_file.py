@@ -1,6 +1,7 @@
 """Adds the tasks of a file to an account, all or none, and shows on standard error how far it is."""
 
 import argparse
+import hashlib
 import json
 import os
 import sys
@@ -15,12 +16,15 @@ from urllib.parse import urlsplit
 EPILOG = """\
 The file is one that GET /api/export gave, or another one of that form: JSON Lines, or CSV if its name ends with .csv.
 TODO_URL is the address of the API where --url does not say it, and TODO_TOKEN the Bearer token.
+
+The same file is imported once, also when this is broken off and run again within 24 hours.
 """
 PART = 64 * 1024
 # Seconds without an answer; a large file takes some of them to be stored.
 PATIENCE = 120.0
-# Attempts; a file is imported once, however often it is sent, because each has the same Idempotency-Key.
 ATTEMPTS = 3
+BEFORE = "This file was imported before, so nothing was added now; --again adds its tasks once more."
+BROKEN_OFF = "Broken off. The API may still import the file; to be sure run this again, which imports it only once."
 
 
 def parts(file: BinaryIO, size: int) -> Iterator[bytes]:
@@ -43,8 +47,8 @@ def show(text: str, ends: bool) -> None:
         print(text, file=sys.stderr, flush=True)
 
 
-def send(url: str, headers: dict[str, str], path: Path) -> tuple[int, str]:
-    """The status and the body of the answer. Raises `OSError` or `HTTPException`."""
+def send(url: str, headers: dict[str, str], path: Path) -> tuple[int, str, bool]:
+    """The status and the body of the answer, and whether it is an earlier one. Raises `OSError` or `HTTPException`."""
     address = urlsplit(url)
     kind = HTTPSConnection if address.scheme == "https" else HTTPConnection
     connection = kind(address.hostname or "", address.port, timeout=PATIENCE)
@@ -57,7 +61,7 @@ def send(url: str, headers: dict[str, str], path: Path) -> tuple[int, str]:
                 # The API may have refused it, and said why, before the end.
                 show("The API does not take the rest.", ends=True)
         answer = connection.getresponse()
-        return answer.status, answer.read().decode(errors="replace")
+        return answer.status, answer.read().decode(errors="replace"), "Idempotency-Replayed" in answer.headers
     finally:
         connection.close()
 
@@ -80,21 +84,29 @@ def told(error: dict[str, str]) -> str:
     return line + ("" if line and error["field"] == "body" else f"{error['field']} ") + error["message"]
 
 
-def import_file(url: str, token: str, path: Path) -> str:
+def digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def import_file(url: str, token: str, path: Path, key: str) -> str:
     """The answer. Exits with a sentence where there is none, or it is an error."""
     headers = {
         "Authorization": f"Bearer {token}",
         "Content-Type": "text/csv" if path.suffix.lower() == ".csv" else "application/jsonl",
         "Content-Length": str(path.stat().st_size),
-        "Idempotency-Key": str(uuid.uuid4()),
+        # However often the file is sent, it is imported once.
+        "Idempotency-Key": key,
     }
     for attempt in range(1, ATTEMPTS + 1):
         try:
-            status, body = send(url, headers, path)
+            status, body, is_replayed = send(url, headers, path)
         except (OSError, HTTPException) as error:
             problem = f"There was no answer from {url}: {error or type(error).__name__}. See that the API runs there."
         else:
             if status == 200:
+                if is_replayed:
+                    show(BEFORE, ends=True)
                 return body
             problem = explain(status, body)
             if status not in (429, 503):
@@ -105,12 +117,21 @@ def import_file(url: str, token: str, path: Path) -> str:
     sys.exit(problem)
 
 
+def is_address(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         "scripts/import", description=__doc__, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("file", type=Path, metavar="FILE")
     parser.add_argument("--url", default=os.getenv("TODO_URL") or "http://localhost:8000", help="default: %(default)s")
+    parser.add_argument("--again", action="store_true", help="add the tasks of a file that was imported before")
     parser.add_argument("--token", default=os.getenv("TODO_TOKEN"), help="TODO_TOKEN is not seen by others")
     options = parser.parse_args()
     try:
@@ -122,9 +143,16 @@ def main() -> None:
         sys.exit(f"{options.file} is not a regular file; write what it gives to a file first.")
     if not options.token:
         sys.exit("There is no token; give one with --token or in TODO_TOKEN. For local use scripts/token makes one.")
-    if urlsplit(options.url).scheme not in ("http", "https"):
+    token = options.token.strip()
+    if not token.isascii() or not token.isprintable():
+        sys.exit("The token has characters that no token has; copy it again.")
+    if not is_address(options.url):
         sys.exit(f"{options.url} is no URL of an API; write it as https://api.example.com.")
-    print(import_file(options.url, options.token, options.file))
+    try:
+        key = str(uuid.uuid4()) if options.again else digest(options.file)
+        print(import_file(options.url, token, options.file, key))
+    except KeyboardInterrupt:
+        sys.exit(f"\n{BROKEN_OFF}")
 
 
 if __name__ == "__main__":

@@ -119,7 +119,7 @@ class JsonReader:
         try:
             return from_json(text, allow_inf_nan=False)
         except ValueError as error:
-            raise ValueError(f"is not valid JSON: {error}") from None
+            raise ValueError("is not valid JSON: " + str(error).replace(" at line 1 column", " at column")) from None
 
 
 class CsvReader:
@@ -154,6 +154,8 @@ def _cells(text: str) -> Iterator[str | None]:
     while True:
         found = CELL.match(text, start)
         if found is None:
+            if "\r" in text:
+                raise ValueError("has a carriage return; end each line with a line feed")
             raise ValueError('is not valid CSV; put a cell with a double quote in quotes, and write "" for it')
         yield found[2] or None if found[1] is None else found[1].replace('""', '"')
         if not found[3]:

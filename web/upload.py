@@ -2,7 +2,7 @@
 
 import zlib
 from collections.abc import Iterable, Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from itertools import islice
 from typing import Any
 
@@ -25,6 +25,7 @@ CHUNK = 128 * 1024
 # Of what is wrong, so many are told.
 TOLD = 100
 
+MICROSECOND = timedelta(microseconds=1)
 TOO_MANY = f"The file has more than {MAXIMUM_TASKS:,} tasks; import it in parts."
 
 
@@ -37,7 +38,8 @@ class Upload:
         self._reader: CsvReader | JsonReader = CsvReader() if is_csv else JsonReader()
         self._open: list[bytes] = []
         self._size = 0
-        self._wrong = 0
+        self._read = self._wrong = 0
+        self._latest = datetime.min.replace(tzinfo=UTC)
         self._told: list[dict[str, str | int]] = []
         self.count = 0
         self.chunks: list[bytes] = []
@@ -67,6 +69,10 @@ class Upload:
             yield
 
     def _add(self, line: Line) -> None:
+        self._read += 1
+        # One of them may have the names of CSV.
+        if self._read > MAXIMUM_TASKS + 1:
+            raise HTTPException(413, TOO_MANY)
         try:
             read = self._reader.read(line)
             if read is not None:
@@ -86,11 +92,21 @@ class Upload:
         self.count += 1
         if self.count > MAXIMUM_TASKS:
             raise HTTPException(413, TOO_MANY)
-        kept = to_json(_stored(task.values()))
+        kept = to_json(self._stored(task.values()))
         self._open.append(kept)
         self._size += len(kept)
         if self._size > CHUNK:
             self._close_chunk()
+
+    def _stored(self, values: dict[str, Any]) -> dict[str, Any]:
+        """As `queries.bulk` takes them.
+
+        A task that does not say when it was made, or was made in the future by a clock that was ahead, was made when
+        its line arrived. No two arrive at once, because SQLite looks for one place among equal times row by row.
+        """
+        self._latest = max(self._latest + MICROSECOND, datetime.now(UTC))
+        made = min(values["created_at"] or self._latest, self._latest)
+        return {**values, "created_at": made.isoformat(" ", "microseconds")}
 
     def _close_chunk(self) -> None:
         self.chunks.append(zlib.compress(b"[%b]" % b",".join(self._open), 1))
@@ -105,11 +121,3 @@ class Upload:
 class _Nothing(JsonReader):
     def read(self, line: Line) -> None:  # noqa: ARG002
         return None
-
-
-def _stored(values: dict[str, Any]) -> dict[str, Any]:
-    """As `queries.bulk` takes them. What was made in the future, by a clock that was ahead, is made now."""
-    made: datetime | None = values.pop("created_at")
-    if made is not None and made < datetime.now(UTC):
-        values["created_at"] = made.isoformat(" ", "microseconds")
-    return values

@@ -1,6 +1,9 @@
 """GET and DELETE /api/me: what is kept of a person, and the end of it."""
 
+from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
+from typing import Any
 
 import pytest
 from starlette.applications import Starlette
@@ -14,9 +17,11 @@ from tests.conftest import Rows, database_name
 from tests.support.servers import Postgres
 from tests.support.tasks import create
 from tests.support.tokens import FRONTEND, SECRET, bearer, token_of
+from web.users import UserRows
 
 pytestmark = pytest.mark.database("two")
 
+NEW = {"title": "Write"}
 TOO_OLD = {"detail": "This `since` is too old; start over without it, and drop the tasks that you have."}
 ME = {"id": "ada", "email": "ada@example.com", "name": "Ada", "tasks": 0, "task_limit": None}
 OWNED = [name for name in TABLES if name != "users"]
@@ -51,6 +56,28 @@ def test_a_person_whose_row_was_deleted_is_there_again(ada: TestClient, rows: Ro
     create(ada)
     rows("DELETE FROM users WHERE id = 'ada'")
     assert ada.get("/api/me").json() == ME
+
+
+@pytest.mark.parametrize(("times", "read", "made"), [(2, 200, 201), (100, 503, 503)])
+def test_a_person_may_be_deleted_in_the_middle_of_a_request(
+    app: Starlette, ada: TestClient, rows: Rows, monkeypatch: pytest.MonkeyPatch, times: int, read: int, made: int
+) -> None:
+    """By another request: so many times after the row was made anew."""
+    user_rows: UserRows = app.state.user_rows
+    restore = user_rows.restore
+    left: Iterator[int]
+
+    async def restore_and_lose(*arguments: Any) -> None:
+        await restore(*arguments)
+        if next(left, None) is not None:
+            rows("DELETE FROM users WHERE id = 'ada'")
+
+    ada.get("/api/tasks")
+    monkeypatch.setattr(user_rows, "restore", restore_and_lose)
+    for answer, status in ((partial(ada.get, "/api/me"), read), (partial(ada.post, "/api/tasks", json=NEW), made)):
+        rows("DELETE FROM users WHERE id = 'ada'")
+        left = iter(range(times))
+        assert answer().status_code == status
 
 
 def test_everything_of_the_person_is_deleted_and_nothing_of_others(

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 import store
-from database import Caller, Conflict, Database, Executables
+from database import Caller, Conflict, Database, Executables, ParentMissing
 from migrations.layout import prepare
 from paging import Position, Sort
 from queries import accounts
@@ -76,7 +76,7 @@ def test_each_function_of_tasks_is_one_statement(run: Run, caller: Caller, caplo
 
 
 def test_a_task_of_nobody_is_refused(run: Run, caller: Caller, rows: Rows) -> None:
-    with pytest.raises(Conflict):
+    with pytest.raises(ParentMissing):
         run(store.create_task(caller, "nobody", NEW))
 
     assert rows("SELECT count(*) FROM tasks") == [(0,)]

@@ -1,10 +1,12 @@
 """GET /api/export and POST /api/import: all tasks as a file, and a file as tasks."""
 
+import asyncio
 import csv
 import io
 import json
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -12,6 +14,7 @@ from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
 from app import LARGER, create_app
+from schemas import timestamp
 from settings import Settings
 from tests.conftest import Rows, RowsOf
 from tests.support.asgi import Exchange, call_at_once
@@ -142,7 +145,7 @@ def test_a_task_needs_a_title_alone_and_later_lines_are_newer(ada: TestClient) -
     second, first = whole(ada)
     assert (first["title"], second["title"]) == ("First", "Second")
     assert first == {**first, "description": None, "completed": False, "due_date": None}
-    assert first["created_at"] == first["updated_at"] == second["updated_at"]
+    assert first["created_at"] < second["created_at"] <= first["updated_at"] == second["updated_at"]
 
 
 def test_a_spreadsheet_may_have_written_it(ada: TestClient) -> None:
@@ -164,15 +167,16 @@ def test_a_spreadsheet_may_have_written_it(ada: TestClient) -> None:
     [
         ("2025-01-02T03:04:05Z", "2025-01-02T03:04:05.000000Z"),
         ("2025-01-02 03:04:05.5+02:00", "2025-01-02T01:04:05.500000Z"),
-        ("0001-01-01T00:00:00Z", "0001-01-01T00:00:00.000000Z"),
+        ("1900-01-01T00:00:00Z", "1900-01-01T00:00:00.000000Z"),
         ("9999-12-31T00:00:00Z", None),
         (None, None),
     ],
 )
 def test_when_it_was_made_is_kept_but_not_in_the_future(ada: TestClient, given: str | None, stored: str | None) -> None:
+    before = timestamp(datetime.now(UTC))
     assert send(ada, lines({"title": "Write", "created_at": given})).json() == {"count": 1}
     (task,) = whole(ada)
-    assert task["created_at"] == (stored or task["updated_at"])
+    assert task["created_at"] == stored if stored else before <= task["created_at"] <= task["updated_at"]
 
 
 LONG = "x" * 65_536
@@ -184,16 +188,29 @@ BAD_LINES = [
     pytest.param(b'{"title": "x\\u0000"}', "", "title", "must not contain the NUL character", id="nul"),
     pytest.param(b'{"title": "\xff"}', "", "", "is not in UTF-8", id="encoding"),
     pytest.param(f'{{"title": "{LONG}"}}'.encode(), "", "", "is longer than 64 KiB", id="long"),
-    pytest.param(b"title,description", "", "", "is not valid JSON: expected ident at line 1 column 2", id="csv"),
+    pytest.param(b"title,description", "", "", "is not valid JSON: expected ident at column 2", id="csv"),
     pytest.param(
         *(b'{"title": "x", "created_at": "2025-01-02T03:04:05"}', "", "created_at"),
-        'must be a date and time with an offset, such as "2026-01-31T12:00:00Z", or null',
+        'must be a date and time from 1900 on with an offset, such as "2026-01-31T12:00:00Z", or null',
         id="no-offset",
     ),
     pytest.param(
         *(b'{"title": "x", "created_at": "0001-01-01T00:00:00+01:00"}', "", "created_at"),
-        'must be a date and time with an offset, such as "2026-01-31T12:00:00Z", or null',
+        'must be a date and time from 1900 on with an offset, such as "2026-01-31T12:00:00Z", or null',
         id="before-the-calendar",
+    ),
+    pytest.param(
+        *(b'{"title": "x", "created_at": "1899-12-31T23:59:59Z"}', "", "created_at"),
+        'must be a date and time from 1900 on with an offset, such as "2026-01-31T12:00:00Z", or null',
+        id="before-1900",
+    ),
+    pytest.param(
+        b"x,true\ry", "title,completed", "", "has a carriage return; end each line with a line feed", id="old-mac"
+    ),
+    pytest.param(
+        *(b'5" x 3,true', "title,completed", ""),
+        'is not valid CSV; put a cell with a double quote in quotes, and write "" for it',
+        id="inches",
     ),
     pytest.param(b"x", "title,completed", "", "must have 2 cells as the first line has, not 1", id="cells"),
     pytest.param(b"x,yes", "title,completed", "completed", "must be true or false", id="no-boolean"),
@@ -297,14 +314,44 @@ def test_a_file_has_at_most_so_many_tasks(ada: TestClient, rows: Rows, monkeypat
     assert len(rows(STORED)) == 3
 
 
+@pytest.mark.parametrize("text", ["{}\n", "\n", '{"title": "Write"}\n'], ids=["wrong", "blank", "good"])
 @pytest.mark.database("any")
-def test_a_file_has_to_arrive_in_time(app: Starlette, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("endpoints.transfer.PATIENCE", 0.05)
+def test_lines_are_not_looked_at_without_end(ada: TestClient, monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    """Looking at each costs some microseconds, whatever it holds."""
+    monkeypatch.setattr("web.upload.MAXIMUM_TASKS", 3)
+    answers = [send(ada, text * count) for count in (3, 5)]
+    assert [answer.status_code for answer in answers] == [400 if text == "{}\n" else 200, 413]
+    assert answers[1].json() == {"detail": "The file has more than 100,000 tasks; import it in parts."}
+
+
+@pytest.mark.parametrize(("limit", "value"), [("PATIENCE", 0.05), ("FIRST_SECONDS", 0.0)])
+@pytest.mark.database("any")
+def test_a_file_has_to_arrive_in_time(
+    app: Starlette, monkeypatch: pytest.MonkeyPatch, limit: str, value: float
+) -> None:
+    monkeypatch.setattr(f"endpoints.transfer.{limit}", value)
+    monkeypatch.setattr("endpoints.transfer.SLOWEST", 1e12)
     exchange = Exchange("POST", "/api/import", bearer(token_of("ada")))
     start, body = exchange.run(app, [{"type": "http.request", "body": b'{"title"', "more_body": True}])
     assert start["status"] == 408
-    detail = "The file has not arrived within ten minutes; import it in parts."
+    detail = "The file arrives too slowly; import it in parts, or over a better connection."
     assert json.loads(body["body"]) == {"detail": detail}
+
+
+@pytest.mark.database("any")
+def test_who_waits_for_other_files_too_long_is_told_so(app: Starlette, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("endpoints.transfer.WAITING", 0.05)
+    monkeypatch.setattr("endpoints.transfer.PATIENCE", 1.0)
+
+    async def trickle() -> AsyncIterator[bytes]:
+        yield b'{"title"'
+        await asyncio.sleep(60)
+
+    call = {"method": "POST", "url": "/api/import", "headers": bearer(token_of("ada"))}
+    slow, second = call_at_once(app, [{**call, "content": trickle()}, {**call, "content": b""}])
+
+    assert (slow.status_code, second.status_code, second.headers["retry-after"]) == (408, 503, "10")
+    assert second.json() == {"detail": "Too many files arrive at once; try again shortly."}
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
-from database import Conflict, Database, DatabaseUnavailable
+from database import Conflict, Database, DatabaseUnavailable, ParentMissing
 from tests.database.conftest import FOREVER, Connect, Run, ask, write
 from tests.support.waiting import until
 
@@ -178,7 +178,7 @@ def test_a_foreign_key_that_is_checked_at_the_commit_refuses_its_own_caller_alon
 
     found = run(notes())
 
-    assert [type(each) for each in found] == [type(None), *[Conflict] * 4, type(None)]
+    assert [type(each) for each in found] == [type(None), *[ParentMissing] * 4, type(None)]
     assert run(ask(database, "SELECT group_concat(id) FROM users ORDER BY id")) == "ada,bob"
     assert run(ask(database, "SELECT group_concat(user_id) FROM notes")) == "ada"
 

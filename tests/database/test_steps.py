@@ -1,19 +1,18 @@
 """Transactions of several round trips: all of their statements take effect or none does, whatever ends them."""
 
 import asyncio
-from collections.abc import Generator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
 from sqlmodel import text
 
-from database import Conflict, Database, DatabaseError, DatabaseUnavailable, Executables, Rows, Steps
+from database import Conflict, Database, DatabaseError, DatabaseUnavailable, Executables, Steps, StepsRun
 from tests.conftest import Rows as RowsOfTest
 from tests.conftest import database_name
 from tests.database.conftest import FOREVER, Connect, Run, ask, query
 from tests.support.proxy import Proxy
 
-Conversation = Generator[tuple[Executables, Mapping[str, Any]], Rows, Rows]
 USERS = "SELECT count(*) FROM users"
 COUNT = query(USERS)
 NOTHING: Mapping[str, Any] = {}
@@ -27,7 +26,7 @@ def insert(name: str) -> Executables:
 def steps(*statements: Executables, error: Exception | None = None) -> Steps:
     """Count the users after all of these."""
 
-    def wanted() -> Conversation:
+    def wanted() -> StepsRun:
         for statement in statements:
             yield statement, NOTHING
         if error:
@@ -112,7 +111,7 @@ def test_a_connection_that_breaks_between_two_steps_undoes_it(
     """What follows must not be done on another connection."""
     database = connect(proxy.url(database_name(postgres_url)))
 
-    def wanted() -> Conversation:
+    def wanted() -> StepsRun:
         yield insert("ada"), NOTHING
         proxy.cut()
         yield insert("bob"), NOTHING
@@ -141,3 +140,16 @@ def test_tables_that_are_gone_are_made_again(run: Run, connect: Connect, databas
     with pytest.raises(DatabaseUnavailable):
         run(run_steps(database, steps(insert("ada"))))
     assert run(run_steps(database, steps(insert("ada")))) == 1
+
+
+def test_what_others_overtook_is_run_again(run: Run, connect: Connect, postgres_url: str) -> None:
+    """As after a deadlock, which PostgreSQL ends by undoing one of two."""
+    overtaken = text("DO $$ BEGIN RAISE 'overtaken' USING ERRCODE = '40P01'; END $$")
+    attempts: list[Executables] = [overtaken, overtaken, insert("bob")]
+
+    def wanted() -> StepsRun:
+        yield insert("ada"), NOTHING
+        yield attempts.pop(0), NOTHING
+        return (yield COUNT, NOTHING)
+
+    assert run(run_steps(connect(postgres_url), wanted)) == 2

@@ -1,16 +1,19 @@
 """`scripts/import FILE`: what it prints, and what it says when something is wrong."""
 
 import os
+import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import httpx2
 import pytest
 
 from tests.support.backend import PATH, ROOT, backend
 from tests.support.proxy import free_port
-from tests.support.tokens import token_of
+from tests.support.tokens import bearer, token_of
 
 Script = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -45,6 +48,35 @@ def test_a_file_is_imported_and_its_progress_shown(script: Script, api: dict[str
     assert progress[-1] == "Sent 100 % of 1.9 MiB."
 
 
+def test_a_file_is_imported_once(script: Script, api: dict[str, str], tmp_path: Path) -> None:
+    """Unless it is asked for, or has changed."""
+    (tmp_path / "tasks.jsonl").write_text('{"title": "Write"}\n')
+    ends = [script("tasks.jsonl", *more, **api) for more in ((), (), ("--again",))]
+    (tmp_path / "tasks.jsonl").write_text('{"title": "Write more"}\n')
+    ends.append(script("tasks.jsonl", **api))
+
+    assert [end.stdout for end in ends] == ['{"count":1}\n'] * 4
+    told = "This file was imported before, so nothing was added now; --again adds its tasks once more."
+    assert [told in end.stderr for end in ends] == [False, True, False, False]
+    answer = httpx2.get(f"{api['TODO_URL']}api/tasks", headers=bearer(api["TODO_TOKEN"]))
+    assert [task["title"] for task in answer.json()] == ["Write more", "Write", "Write"]
+
+
+def test_who_breaks_it_off_is_told_what_to_do(api: dict[str, str], tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        (tmp_path / "tasks.jsonl").write_text('{"title": "Write"}\n')
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        command = [sys.executable, str(ROOT / "scripts/import_file.py"), "tasks.jsonl", "--url", url]
+        process = subprocess.Popen(command, cwd=tmp_path, env=api, stderr=subprocess.PIPE, text=True)
+        connection, _ = silent.accept()
+        with connection:
+            connection.recv(1)
+            process.send_signal(signal.SIGINT)
+            told = process.communicate(timeout=60)[1].splitlines()
+    assert process.returncode == 1
+    assert told[-1].startswith("Broken off. The API may still import the file; to be sure run this again")
+
+
 def test_bad_lines_are_told(script: Script, api: dict[str, str], tmp_path: Path) -> None:
     (tmp_path / "tasks.jsonl").write_text('{"title": ""}\n{}\n')
 
@@ -67,6 +99,10 @@ def test_what_else_can_go_wrong_is_a_sentence(script: Script, api: dict[str, str
         script("tasks.jsonl", "--token", "x", **api),
         script("tasks.jsonl"),
         script("tasks.jsonl", "--url", "localhost", **api),
+        script("tasks.jsonl", "--url", "http://[::1", **api),
+        script("tasks.jsonl", "--url", "http://localhost:abc", **api),
+        script("tasks.jsonl", "--token", "secr€t", **api),
+        script("tasks.jsonl", "--token", "secr\net", **api),
         script("tasks.jsonl", "--url", f"{api['TODO_URL']}nowhere", "--token", api["TODO_TOKEN"]),
         script("/dev/null", **api),
     ]
@@ -81,8 +117,11 @@ def test_what_else_can_go_wrong_is_a_sentence(script: Script, api: dict[str, str
     )
     assert said[3].startswith("There is no token; ")
     assert said[4] == "localhost is no URL of an API; write it as https://api.example.com."
-    assert said[5].startswith("Nothing was imported (404): ")
-    assert said[6] == "/dev/null is not a regular file; write what it gives to a file first."
+    assert said[5] == "http://[::1 is no URL of an API; write it as https://api.example.com."
+    assert said[6] == "http://localhost:abc is no URL of an API; write it as https://api.example.com."
+    assert said[7] == said[8] == "The token has characters that no token has; copy it again."
+    assert said[9].startswith("Nothing was imported (404): ")
+    assert said[10] == "/dev/null is not a regular file; write what it gives to a file first."
 
 
 @pytest.mark.database("any")
@@ -92,4 +131,4 @@ def test_the_command_says_how_it_is_used(tmp_path: Path) -> None:
     command = [str(ROOT / "scripts/import"), "--help"]
     told = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
     assert told.returncode == 0
-    assert told.stdout.startswith("usage: scripts/import [-h] [--url URL] [--token TOKEN] FILE")
+    assert told.stdout.startswith("usage: scripts/import [-h] [--url URL] [--again] [--token TOKEN] FILE")
