@@ -105,7 +105,7 @@ def import_file(url: str, token: str, path: Path, key: str) -> str:
             problem = f"There was no answer from {url}: {error or type(error).__name__}. See that the API runs there."
         else:
             if status == 200:
-                if is_replayed:
+                if is_replayed and attempt == 1:
                     show(BEFORE, ends=True)
                 return body
             problem = explain(status, body)
