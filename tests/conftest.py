@@ -29,7 +29,8 @@ __all__ = ["Rows", "RowsOf", "database_name", "missing"]
 pytest_plugins = ["tests.support.databases"]
 
 # Folders whose tests see the app as a process, or parts of it as they are tested elsewhere; the longest come first.
-FROM_OUTSIDE = ("browser", "faults", "attacks")
+FROM_OUTSIDE = ("faults", "browser", "attacks")
+BUILDS_THE_EXAMPLE = "test_example_on_postgresql"
 CONTAINERS = Path(__file__).parent / "containers"
 LEFT_OUT = "starts a server, a browser or npm"
 
@@ -77,16 +78,20 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Long tests come first, so that no core is left alone with one in the end.
+    """Long tests come first, so that no core is left alone with one in the end; and before all, what others wait for.
 
     Their processes are what they are about, which coverage does not see; it would only slow them down.
     """
     for item in items:
         if item.path.parent.name in FROM_OUTSIDE:
             item.add_marker("no_cover")
-    items.sort(key=lambda item: item.get_closest_marker("no_cover") is None)
     rank = {folder: number for number, folder in enumerate(FROM_OUTSIDE)}
-    items.sort(key=lambda item: rank.get(item.path.parent.name, len(rank)))
+
+    def order(item: pytest.Item) -> tuple[bool, int, bool]:
+        folder = rank.get(item.path.parent.name, len(rank))
+        return item.name != BUILDS_THE_EXAMPLE, folder, item.get_closest_marker("no_cover") is None
+
+    items.sort(key=order)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -29,6 +29,8 @@ from tests.support.servers import PgBouncer, Postgres
 DATABASES = ("sqlite", "postgresql", "pgbouncer")
 # Kinds whose tables are there before the app starts; the migrated ones were made by the oldest version.
 MADE_BEFORE = ("partitioned", "migrated-sqlite", "migrated")
+# On which the tests of the API run the lines that they run on others; coverage would only slow them down.
+THE_SAME_LINES = ("pgbouncer", *MADE_BEFORE)
 # By folder. What other tests add is how processes start, fail and race, for which a table's layout makes no difference.
 BESIDES = {"api": MADE_BEFORE, "database": ("partitioned",)}
 
@@ -63,7 +65,12 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "database_kind" in metafunc.fixturenames:
-        metafunc.parametrize("database_kind", kinds_for(metafunc), scope="session")
+        folder = metafunc.definition.path.parent.name
+        kinds = [
+            pytest.param(kind, marks=pytest.mark.no_cover) if folder == "api" and kind in THE_SAME_LINES else kind
+            for kind in kinds_for(metafunc)
+        ]
+        metafunc.parametrize("database_kind", kinds, scope="session")
 
 
 def kinds_for(metafunc: pytest.Metafunc) -> Sequence[str]:
