@@ -211,7 +211,7 @@ def test_a_statement_under_way_ends_on_the_file_that_it_began_with(
     run: Run, connect: Connect, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("database.sqlite.LOOK", 0.0)
-    database = connect(f"sqlite:///{tmp_path}/todo.db", pool_size=2)
+    database = connect(f"sqlite:///{tmp_path}/todo.db", pool_size=2, deadline=60)
     run(ask(database, "SELECT 1"))
 
     async def read() -> Any:

@@ -1,7 +1,7 @@
 """A fresh database for each test, of each kind: on SQLite, and in four ways on PostgreSQL.
 
 A test that asks for `database_url` (or anything built on it) runs once on each kind in `DATABASES`, and those of two
-folders on the kinds in `BESIDES` too. Those marked `database("any")` run on SQLite alone, those marked
+folders on those in `KINDS`. Those marked `database("any")` run on SQLite alone, those marked
 `database("two")` on SQLite and PostgreSQL, because others test how such statements fare with the rest, and those marked
 `database("bare")` on no kind that has its tables already. `--database KIND` runs all of them on that kind.
 """
@@ -27,12 +27,12 @@ from tests.support.rows import Rows, RowsOf, database_name
 from tests.support.servers import PgBouncer, Postgres
 
 DATABASES = ("sqlite", "postgresql", "pgbouncer")
-# Kinds whose tables are there before the app starts; the migrated ones were made by the oldest version.
+# Kinds whose tables are there before the app starts; the migrated ones were made by the oldest version, and are reached
+# through PgBouncer where they are on PostgreSQL.
 MADE_BEFORE = ("partitioned", "migrated-sqlite", "migrated")
-# On which the tests of the API run the lines that they run on others; coverage would only slow them down.
-THE_SAME_LINES = ("pgbouncer", *MADE_BEFORE)
-# By folder. What other tests add is how processes start, fail and race, for which a table's layout makes no difference.
-BESIDES = {"api": MADE_BEFORE, "database": ("partitioned",)}
+# By folder, unless no table may be there before the test. What other tests add is how processes start, fail and race,
+# for which the layout of a table makes no difference.
+KINDS = {"api": ("sqlite", "postgresql", *MADE_BEFORE), "database": (*DATABASES, "partitioned")}
 
 GIVEN = pytest.StashKey[Given]()
 LEFT_OUT = pytest.StashKey[tuple[int, int]]()
@@ -67,7 +67,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "database_kind" in metafunc.fixturenames:
         folder = metafunc.definition.path.parent.name
         kinds = [
-            pytest.param(kind, marks=pytest.mark.no_cover) if folder == "api" and kind in THE_SAME_LINES else kind
+            # The lines are the same as on the others, and coverage slows them down.
+            pytest.param(kind, marks=pytest.mark.no_cover) if folder == "api" and kind in MADE_BEFORE else kind
             for kind in kinds_for(metafunc)
         ]
         metafunc.parametrize("database_kind", kinds, scope="session")
@@ -85,7 +86,7 @@ def kinds_for(metafunc: pytest.Metafunc) -> Sequence[str]:
     elif of == "two":
         kinds = DATABASES[:2]
     else:
-        kinds = [*DATABASES, *BESIDES.get(metafunc.definition.path.parent.name, ())]
+        kinds = DATABASES if of == "bare" else KINDS.get(metafunc.definition.path.parent.name, DATABASES)
     return [kind for kind in kinds if of != "bare" or kind not in MADE_BEFORE]
 
 
@@ -181,10 +182,10 @@ def migrated_template(postgres: Postgres) -> str:
 
 
 @pytest.fixture
-def migrated_url(postgres: Postgres, migrated_template: str) -> Iterator[str]:
-    """A database on PostgreSQL from the oldest version."""
+def migrated_url(postgres: Postgres, pgbouncer: PgBouncer, migrated_template: str) -> Iterator[str]:
+    """A database on PostgreSQL from the oldest version, through PgBouncer."""
     name = postgres.create_database(migrated_template)
-    yield postgres.url(name)
+    yield pgbouncer.url(name)
     postgres.drop_database(name)
 
 

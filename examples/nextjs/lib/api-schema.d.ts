@@ -108,7 +108,7 @@ export interface paths {
         };
         /**
          * Get all of your tasks as a file
-         * @description JSON Lines, or CSV where `Accept` asks for it. What changes while it is sent may be in it or not.
+         * @description JSON Lines, each of them a `Task`, or CSV where `Accept` asks for it. What changes while it is sent may be in it or not.
          */
         get: operations["export_tasks"];
         put?: never;
@@ -130,7 +130,7 @@ export interface paths {
         put?: never;
         /**
          * Add the tasks of a file
-         * @description All or none. Each task is as for `POST /api/tasks`, and `created_at` is kept; ids are new. At most 64 MiB and 100,000 tasks.
+         * @description All or none. Each line of JSON, or of CSV below the names of its columns, is a `TaskImport`; ids are new. At most 64 MiB and 100,000 tasks.
          */
         post: operations["import_tasks"];
         delete?: never;
@@ -258,6 +258,44 @@ export interface components {
              */
             updated_at: string;
         };
+        /** Changes */
+        Changes: {
+            /** @description Made or changed since, as they are now. */
+            tasks: components["schemas"]["Task"][];
+            /** @description The ids of those deleted since. */
+            deleted: number[];
+            /** @description The sync token, opaque: the `since` of the next request. */
+            token: string;
+            /** @description Whether there are more changes already; ask again at once. */
+            more: boolean;
+        };
+        /**
+         * Me
+         * @description The account that the token names, and how many tasks it has and may have.
+         */
+        Me: {
+            id: string;
+            email: string | null;
+            name: string | null;
+            tasks: number;
+            /** @description The most that it may have; null where there is no limit. */
+            task_limit: number | null;
+        };
+        /** Error */
+        Error: {
+            /** @description A sentence that a person can act on. */
+            detail: string;
+            /** @description How it is now, in a 412. */
+            task?: components["schemas"]["Task"];
+            /** @description What is wrong with each field, in a 400; of an import, the first hundred. */
+            errors?: {
+                /** @description The line of an imported file, from 1. */
+                line?: number;
+                /** @description Such as `title`, or `[1].title` of an array; `body` for the whole. */
+                field: string;
+                message: string;
+            }[];
+        };
         /** TaskCreate */
         TaskCreate: {
             /** @description Whose task it is; naming anybody but the caller is refused. */
@@ -267,6 +305,15 @@ export interface components {
             description?: string | null;
             completed?: boolean;
             due_date?: string | null;
+        };
+        /**
+         * TasksComplete
+         * @description What `completed` is to be of all tasks.
+         */
+        TasksComplete: {
+            /** @description Whose task it is; naming anybody but the caller is refused. */
+            user_id?: string | null;
+            completed: boolean;
         };
         /**
          * TaskUpdate
@@ -282,15 +329,6 @@ export interface components {
             due_date?: string | null;
         };
         /**
-         * TasksComplete
-         * @description What `completed` is to be of all tasks.
-         */
-        TasksComplete: {
-            /** @description Whose task it is; naming anybody but the caller is refused. */
-            user_id?: string | null;
-            completed: boolean;
-        };
-        /**
          * TaskComplete
          * @description What `completed` is to be; it is flipped when left out.
          */
@@ -299,43 +337,24 @@ export interface components {
             user_id?: string | null;
             completed?: boolean;
         };
-        /** Changes */
-        Changes: {
-            /** @description Made or changed. */
-            tasks: components["schemas"]["Task"][];
-            /** @description Ids. */
-            deleted: number[];
-            /** @description Up to where this is; the `since` of the next request. */
-            token: string;
-            /** @description Whether there is more already. */
-            more: boolean;
-        };
         /**
-         * Me
-         * @description The account that the token names, and how many tasks it has and may have.
+         * TaskImport
+         * @description A line of a file: a new task, of which `created_at` is kept. `id` and `updated_at` are ignored.
          */
-        Me: {
-            id: string;
-            email: string | null;
-            name: string | null;
-            tasks: number;
-            task_limit: number | null;
-        };
-        /** Error */
-        Error: {
-            /** @description A sentence that a person can act on. */
-            detail: string;
-            /** @description How it is now, in a 412. */
-            task?: components["schemas"]["Task"];
-            /** @description What is wrong with each field, in a 400. */
-            errors?: {
-                field: string;
-                message: string;
-            }[];
+        TaskImport: {
+            /** @description Whose task it is; naming anybody but the caller is refused. */
+            user_id?: string | null;
+            /** @description Trimmed of white space at both ends. It needs a character that shows. */
+            title: string;
+            description?: string | null;
+            completed?: boolean;
+            due_date?: string | null;
+            /** @description When it was made, which is now if it is left out or in the future. */
+            created_at?: string | null;
         };
     };
     responses: {
-        /** @description The body is not JSON, not an object or not valid, or the query is not valid. */
+        /** @description The body is not JSON, not an object or not valid; a line of a file is not; or the query is not. */
         400: {
             headers: {
                 "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
@@ -434,7 +453,7 @@ export interface components {
                 "application/json": components["schemas"]["Error"];
             };
         };
-        /** @description The file did not arrive in time. */
+        /** @description The file did not arrive within ten minutes, or arrives at less than 8 KiB a second. */
         408: {
             headers: {
                 "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
@@ -451,7 +470,7 @@ export interface components {
             content: {
                 /**
                  * @example {
-                 *       "detail": "The file has not arrived within ten minutes; import it in parts."
+                 *       "detail": "The file arrives too slowly; import it in parts, or over a better connection."
                  *     }
                  */
                 "application/json": components["schemas"]["Error"];
@@ -661,7 +680,7 @@ export interface components {
          */
         "X-Content-Type-Options": string;
         /**
-         * @description What answers differ by: `Origin`, and `Authorization` where they may be kept.
+         * @description What answers differ by: `Origin`, `Accept` of an export, and `Authorization` where they may be kept.
          * @example Origin
          */
         Vary: string;
@@ -1287,6 +1306,26 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
+                    /**
+                     * @example {
+                     *       "tasks": [
+                     *         {
+                     *           "id": 1,
+                     *           "title": "Buy milk",
+                     *           "description": null,
+                     *           "completed": true,
+                     *           "due_date": null,
+                     *           "created_at": "2026-11-21T06:00:00.123456Z",
+                     *           "updated_at": "2026-11-21T06:00:01.123456Z"
+                     *         }
+                     *       ],
+                     *       "deleted": [
+                     *         2
+                     *       ],
+                     *       "token": "WyJjaGFuZ2VzIiwi",
+                     *       "more": false
+                     *     }
+                     */
                     "application/json": components["schemas"]["Changes"];
                 };
             };
@@ -1327,11 +1366,11 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    /** @example {"title": "Buy milk", "completed": true} */
+                    /** @example {"id":1,"title":"Buy milk","description":null,"completed":true,"due_date":null,"created_at":"2026-11-21T06:00:00.123456Z","updated_at":"2026-11-21T06:00:01.123456Z"} */
                     "application/jsonl": string;
                     /**
-                     * @example title,completed
-                     *     Buy milk,true
+                     * @example id,title,description,completed,due_date,created_at,updated_at
+                     *     1,Buy milk,,true,,2026-11-21T06:00:00.123456Z,2026-11-21T06:00:01.123456Z
                      */
                     "text/csv": string;
                 };
