@@ -1,6 +1,6 @@
 /// <reference lib="webworker" />
 import { NetworkFirst, type PrecacheEntry, Serwist } from "serwist";
-import { PAGES } from "@/lib/pages";
+import { PAGES } from "@/lib/page-cache";
 
 declare const self: ServiceWorkerGlobalScope & { __SW_MANIFEST?: (PrecacheEntry | string)[] };
 
@@ -8,7 +8,7 @@ const SECONDS_TO_ANSWER = 3;
 
 /**
  * Scripts and styles are kept by the build they belong to. The page is asked of the server, and comes from what is kept
- * when there is no answer; lib/pages.ts alone writes and clears it, because it names a person.
+ * when there is no answer; lib/page-cache.ts alone writes and clears it, because it names a person.
  */
 const page = new NetworkFirst({
   cacheName: PAGES,

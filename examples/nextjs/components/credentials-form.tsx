@@ -4,7 +4,7 @@ import Link from "next/link";
 import { useRouter } from "next/navigation";
 import { type FormEvent, useEffect, useState } from "react";
 import { authClient } from "@/lib/auth-client";
-import { forgetPage } from "@/lib/pages";
+import { forgetPage } from "@/lib/page-cache";
 import { Brand } from "./brand";
 import { Field } from "./field";
 

@@ -5,7 +5,7 @@ import { useEffect, useRef, useState } from "react";
 import { createApi } from "@/lib/api";
 import { authClient } from "@/lib/auth-client";
 import { createKeeper, dehydrateOptions, forgetEverybody, forgetPerson, onLeave } from "@/lib/keeper";
-import { keepPage } from "@/lib/pages";
+import { keepPage } from "@/lib/page-cache";
 import { waitingIn } from "@/lib/queue";
 import { createQueryClient, type Tools, ToolsContext } from "@/lib/tasks";
 import { Brand } from "./brand";

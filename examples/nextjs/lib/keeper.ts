@@ -7,7 +7,7 @@ import type { PersistedClient, Persister } from "@tanstack/react-query-persist-c
 import { createStore, delMany, get, keys, promisifyRequest, set } from "idb-keyval";
 import type { Question } from "./changes";
 import { TASKS } from "./follow";
-import { forgetPage } from "./pages";
+import { forgetPage } from "./page-cache";
 import { ANSWERED, QUESTIONS } from "./queue";
 
 export type Keeper = ReturnType<typeof createKeeper>;
