@@ -16,8 +16,8 @@ type Action =
  */
 export type Change = Action & { key: string; madeAt: string };
 
-/** By the id a change had for its task: the task's id, and `updated_at` as the API answered last. */
-export type Answered = Record<TaskId, { id: number; version: string }>;
+/** By the id a change had for its task: the task as the API answered last. */
+export type Answered = Record<TaskId, Task>;
 
 /**
  * A change that was not made. `theirs` is the task as another device has left it, null when that has deleted it;

@@ -63,10 +63,16 @@ async function send(client: QueryClient, api: Api, change: Change) {
     // Several at once are answered with several.
     return keepAnswer(client, change.key, Array.isArray(data) ? data[0] : data);
   }
-  const { id = change.seen.id, version: answered = "" } = answeredOf(client)[change.seen.id] ?? {};
+  const answered = answeredOf(client)[change.seen.id];
+  const id = answered?.id ?? change.seen.id;
   if (typeof id === "string") return false; // Its adding was refused.
   // The newer of what the person saw and what a former change was answered; `updated_at` sorts as text.
-  let version = answered > change.seen.updated_at ? answered : change.seen.updated_at;
+  let version = change.seen.updated_at;
+  if (answered && answered.updated_at > version) {
+    // It may have what another device did, and this person has not seen.
+    if (isAgainst(client, change, answered)) return ask(client, { change, theirs: answered });
+    version = answered.updated_at;
+  }
   for (;;) {
     const params = { path: { id }, header: { ...header, "If-Match": `"${version}"` } };
     try {
@@ -85,17 +91,17 @@ async function send(client: QueryClient, api: Api, change: Change) {
       }
       if (error.status !== 412 || !error.task) throw error;
       updateTask(client, error.task);
-      if (clashes(wholeChange(client, change, error.task), error.task)) return ask(client, { change, theirs: error.task });
+      if (isAgainst(client, change, error.task)) return ask(client, { change, theirs: error.task });
       version = error.task.updated_at;
     }
   }
 }
 
-/** This change, with those of the same task that wait and were made before `theirs` was seen. */
-function wholeChange(client: QueryClient, change: Change, theirs: Task) {
+/** Whether this change clashes, with those of the same task that wait and were made before `theirs` was seen. */
+function isAgainst(client: QueryClient, change: Change, theirs: Task) {
   const isLater = (other: Change) =>
     other.kind !== "add" && other.key !== change.key && isSameTask(client, other, change) && other.seen.updated_at < theirs.updated_at;
-  return waitingIn(client).filter(isLater).reduce((whole, later) => combine(whole, later) ?? whole, change);
+  return clashes(waitingIn(client).filter(isLater).reduce((whole, later) => combine(whole, later) ?? whole, change), theirs);
 }
 
 export const waitingIn = (client: QueryClient) =>
@@ -134,7 +140,6 @@ export function dropQuestion(client: QueryClient, question: Question) {
 function keepAnswer(client: QueryClient, shownId: TaskId, task: Task | undefined) {
   if (!task) throw new ApiError("The server's answer is empty.");
   updateTask(client, task);
-  const answer = { id: task.id, version: task.updated_at };
-  client.setQueryData<Answered>(ANSWERED, (answered) => ({ ...answered, [shownId]: answer, [task.id]: answer }));
+  client.setQueryData<Answered>(ANSWERED, (answered) => ({ ...answered, [shownId]: task, [task.id]: task }));
   return true;
 }
