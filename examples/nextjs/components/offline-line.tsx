@@ -2,8 +2,10 @@ import { useMutationState } from "@tanstack/react-query";
 import { messageOf, useIsOnline, useWaiting } from "@/lib/tasks";
 import { CHANGE } from "@/lib/queue";
 
+type Props = { error: Error | null; isKept: boolean };
+
 /** Whether the API is away, how many changes wait for it, and why. `error` is that of the last look for changes. */
-export function OfflineLine({ error }: { error: Error | null }) {
+export function OfflineLine({ error, isKept }: Props) {
   const isOnline = useIsOnline();
   const count = useWaiting().length;
   const [failure] = useMutationState({
@@ -19,6 +21,9 @@ export function OfflineLine({ error }: { error: Error | null }) {
     <div className={text ? "offline" : "hidden"}>
       <p role="status">{text}</p>
       {text && reason && <p className="muted">{messageOf(reason)}</p>}
+      {text && !isKept && (
+        <p className="alert">This device cannot keep changes. What waits is lost when you close or reload this page.</p>
+      )}
     </div>
   );
 }

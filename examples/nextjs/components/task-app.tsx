@@ -6,7 +6,7 @@ import { createApi } from "@/lib/api";
 import { authClient } from "@/lib/auth-client";
 import { createKeeper, dehydrateOptions, forgetEverybody, forgetPerson, onLeave } from "@/lib/keeper";
 import { keepPage } from "@/lib/page-cache";
-import { waitingIn } from "@/lib/queue";
+import { isOpenIn } from "@/lib/queue";
 import { createQueryClient, type Tools, ToolsContext } from "@/lib/tasks";
 import { Brand } from "./brand";
 import { ConfirmDialog } from "./confirm-dialog";
@@ -16,9 +16,10 @@ type Props = { apiUrl: string; user: { id: string; name: string; email: string }
 
 /** Token and tasks live as long as this component, which belongs to one person, and ends with the page. */
 export function TaskApp({ apiUrl, user }: Props) {
+  const [isKept, setKept] = useState(true);
   const [tools] = useState<Tools>(() => ({
     api: createApi(apiUrl, user.id),
-    keeper: createKeeper(user.id),
+    keeper: createKeeper(user.id, setKept),
     watched: new Set(),
   }));
   const [queryClient] = useState(() => createQueryClient(tools, () => void leave("/", () => forgetPerson(user.id))));
@@ -29,9 +30,18 @@ export function TaskApp({ apiUrl, user }: Props) {
 
   /** A new page, so that nothing of this one goes on; the server knows which one comes next. */
   async function leave(path: string, forget?: () => Promise<unknown>) {
-    await tools.keeper.stop();
-    await forget?.();
-    window.location.replace(path);
+    try {
+      await tools.keeper.stop();
+      await forget?.();
+    } finally {
+      window.location.replace(path);
+    }
+  }
+
+  async function askToSignOut() {
+    const isOpen = isOpenIn(queryClient) || (await tools.keeper.isOpenElsewhere().catch(() => false));
+    if (isOpen) question.current?.showModal();
+    else await signOut();
   }
 
   async function signOut() {
@@ -56,7 +66,10 @@ export function TaskApp({ apiUrl, user }: Props) {
       client={queryClient}
       persistOptions={persistOptions}
       // Not awaited: what was kept is shown before it is sent.
-      onSuccess={() => void queryClient.resumePausedMutations()}
+      onSuccess={() => {
+        void queryClient.resumePausedMutations();
+        void tools.keeper.followTabs(queryClient);
+      }}
     >
       <ToolsContext value={tools}>
         <header className="bar">
@@ -64,11 +77,7 @@ export function TaskApp({ apiUrl, user }: Props) {
           <span className="user" title={user.email}>
             {user.name.trim() || user.email}
           </span>
-          <button
-            type="button"
-            onClick={() => (waitingIn(queryClient).length ? question.current?.showModal() : signOut())}
-            aria-disabled={isLeaving}
-          >
+          <button type="button" onClick={askToSignOut} aria-disabled={isLeaving}>
             {isLeaving ? "Signing out…" : "Sign out"}
           </button>
         </header>
@@ -91,7 +100,7 @@ export function TaskApp({ apiUrl, user }: Props) {
           <p role="alert" className="alert" hidden={!error}>
             {error}
           </p>
-          <TaskList />
+          <TaskList isKept={isKept} />
         </main>
       </ToolsContext>
     </PersistQueryClientProvider>

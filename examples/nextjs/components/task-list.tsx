@@ -19,7 +19,7 @@ const EMPTY = {
   completed: { title: "Nothing completed yet", text: "What you tick off is shown here." },
 };
 
-export function TaskList() {
+export function TaskList({ isKept }: { isKept: boolean }) {
   const [filter, setFilter] = useFilter();
   const [size, setSize] = useState(PAGE_SIZE);
   const [notice, setNotice] = useState<NoticeContent>({ done: "", failed: "" });
@@ -83,7 +83,7 @@ export function TaskList() {
         <h1 id="tasks" tabIndex={-1}>
           Your tasks
         </h1>
-        <OfflineLine error={query.error} />
+        <OfflineLine error={query.error} isKept={isKept} />
         <Questions />
         <Toolbar
           filter={filter}

@@ -1,12 +1,12 @@
 /**
  * What a browser keeps of a person: tasks, changes that wait and questions, in IndexedDB, by person and by tab, so that no
- * tab writes over what another one has. A lock says that a tab is alive; the next one to open takes over from the dead.
+ * tab writes over what another one has. A lock says that a tab is alive; one that opens or goes on takes over from the dead.
  */
-import type { DehydrateOptions } from "@tanstack/react-query";
+import { type DehydrateOptions, hydrate, type QueryClient } from "@tanstack/react-query";
 import type { PersistedClient, Persister } from "@tanstack/react-query-persist-client";
-import { createStore, delMany, get, keys, promisifyRequest, set } from "idb-keyval";
-import type { Question } from "./changes";
-import { TASKS } from "./follow";
+import { createStore, delMany, get, keys, promisifyRequest } from "idb-keyval";
+import type { Answered, Question } from "./changes";
+import { type Known, TASKS } from "./follow";
 import { forgetPage } from "./page-cache";
 import { ANSWERED, QUESTIONS } from "./queue";
 
@@ -16,10 +16,12 @@ type Key = [userId: string, tab: string];
 const CHANNEL = "who-stays";
 const FORMER_TAB = "former-tab";
 const SECONDS_TO_END = 2;
+const SECONDS_BETWEEN_LOOKS = 5;
 
 const store = createStore("todo", "kept");
 const nameOf = (key: Key) => `kept/${key.join("/")}`;
 const allKeys = async () => (await keys<Key>(store)) as Key[];
+const keysOf = async (userId: string) => (await allKeys()).filter(([owner]) => owner === userId);
 
 /** Everything that has data, whatever its last fetch came to, and every change that has no answer yet. */
 export const dehydrateOptions: DehydrateOptions = {
@@ -27,8 +29,11 @@ export const dehydrateOptions: DehydrateOptions = {
   shouldDehydrateMutation: ({ state }) => state.status === "pending",
 };
 
-export function createKeeper(userId: string) {
+/** `onKept` hears after each attempt whether this browser keeps anything: its storage may be full, or forbidden. */
+export function createKeeper(userId: string, onKept: (isKept: boolean) => void) {
   const own: Key = [userId, crypto.randomUUID()];
+  /** Of closed tabs, and in this one's memory by now. */
+  let adopted: Key[] = [];
   let next: PersistedClient | undefined;
   let writing: Promise<void> | undefined;
   let isStopped = false;
@@ -40,11 +45,32 @@ export function createKeeper(userId: string) {
       while (next && !isStopped) {
         const value = settled(next);
         next = undefined;
-        await set(own, value, store);
+        await replace(own, value, adopted);
+        adopted = [];
+        onKept(true);
       }
+    } catch {
+      onKept(false);
     } finally {
       writing = undefined;
     }
+  }
+
+  /** What was left at the last look as well belongs to no page that is just being loaded again. */
+  async function adopt(client: QueryClient, leftBefore: string[]) {
+    const left: string[] = [];
+    const known = [own, ...adopted].map(([, tab]) => tab);
+    for (const key of (await keysOf(userId)).filter(([, tab]) => !known.includes(tab))) {
+      await navigator.locks.request(nameOf(key), { ifAvailable: true }, async (lock) => {
+        if (!lock || isStopped) return;
+        if (!leftBefore.includes(key[1])) return void left.push(key[1]);
+        const kept = await get<PersistedClient>(key, store);
+        adopted.push(key);
+        if (kept) takeIn(client, kept);
+        await writing;
+      });
+    }
+    return left;
   }
 
   const persister: Persister = {
@@ -57,15 +83,27 @@ export function createKeeper(userId: string) {
       void navigator.locks.request(nameOf(own), () => new Promise(() => {}));
       const restored = await takeOver(own);
       sessionStorage.setItem(FORMER_TAB, own[1]);
-      return restored;
+      return restored && (isOpen(restored) ? restored : pruned(restored));
     },
     removeClient: () => delMany([own], store),
   };
 
   return {
     persister,
-    /** Resolves when all that was changed until now is kept. */
+    /** Resolves when all that was changed until now is kept, or cannot be. */
     whenKept: () => writing ?? Promise.resolve(),
+    /** From now on, what other tabs leave when they are closed becomes this one's. */
+    followTabs: async (client: QueryClient) => {
+      for (let left: string[] = []; !isStopped; await delay(SECONDS_BETWEEN_LOOKS)) {
+        left = await adopt(client, left).catch(() => []);
+      }
+    },
+    /** Whether another tab, open or closed, has changes that wait or questions. */
+    isOpenElsewhere: async () => {
+      const others = (await keysOf(userId)).filter(([, tab]) => tab !== own[1]);
+      const kept = await Promise.all(others.map((key) => get<PersistedClient>(key, store)));
+      return kept.some((client) => client && isOpen(client));
+    },
     /** Resolves when nothing is written any more. */
     stop: async () => {
       isStopped = true;
@@ -107,7 +145,17 @@ async function takeOver(own: Key) {
   return kept;
 }
 
+const delay = (seconds: number) => new Promise((resolve) => setTimeout(resolve, seconds * 1000));
+
 /** In one transaction, so that nothing is ever in two places. */
+const replace = (own: Key, client: PersistedClient, adopted: Key[]) =>
+  store("readwrite", (table) => {
+    table.put(client, own);
+    for (const key of adopted) table.delete(key);
+    return promisifyRequest(table.transaction);
+  });
+
+/** The same. */
 const join = (key: Key, own: Key, kept: PersistedClient | undefined) =>
   store("readwrite", async (table) => {
     const both = merge(await promisifyRequest<PersistedClient | undefined>(table.get(key)), kept);
@@ -119,6 +167,27 @@ const join = (key: Key, own: Key, kept: PersistedClient | undefined) =>
 
 const dataOf = <T>({ clientState }: PersistedClient, [name]: readonly string[]) =>
   clientState.queries.find(({ queryKey }) => queryKey[0] === name)?.state.data as T | undefined;
+
+const isOpen = (client: PersistedClient) =>
+  client.clientState.mutations.length > 0 || Boolean(dataOf<Question[]>(client, QUESTIONS)?.length);
+
+/** Without what only late answers and changes that wait have a use for. */
+function pruned(client: PersistedClient): PersistedClient {
+  const { clientState, ...rest } = withTasksOnly(client);
+  const queries = clientState.queries.map((query) => ({
+    ...query,
+    state: { ...query.state, data: { ...(query.state.data as Known), deleted: [] } },
+  }));
+  return { ...rest, clientState: { ...clientState, queries } };
+}
+
+/** Into a client that is in use, whose own tasks are as good. */
+function takeIn(client: QueryClient, left: PersistedClient) {
+  client.setQueryData<Answered>(ANSWERED, (own) => ({ ...dataOf<Answered>(left, ANSWERED), ...own }));
+  client.setQueryData<Question[]>(QUESTIONS, (own = []) => [...own, ...(dataOf<Question[]>(left, QUESTIONS) ?? [])]);
+  hydrate(client, { queries: [], mutations: left.clientState.mutations });
+  void client.resumePausedMutations();
+}
 
 /** The newer tasks, and all that waits or is asked, in the order in which it was done. */
 function merge(one: PersistedClient | undefined, other: PersistedClient | undefined): PersistedClient | undefined {
@@ -174,5 +243,5 @@ export const forgetPerson = (userId: string) => forget(([owner]) => owner === us
 /** Everything, because nobody is signed in any more. */
 export async function forgetEverybody() {
   openChannel().postMessage(null);
-  await Promise.all([forget(() => true), forgetPage()]);
+  await Promise.allSettled([forget(() => true), forgetPage()]);
 }

@@ -104,7 +104,10 @@ function isAgainst(client: QueryClient, change: Change, theirs: Task) {
   return clashes(waitingIn(client).filter(isLater).reduce((whole, later) => combine(whole, later) ?? whole, change), theirs);
 }
 
-export const waitingIn = (client: QueryClient) =>
+/** Whether something waits or is asked. */
+export const isOpenIn = (client: QueryClient) => waitingIn(client).length > 0 || questionsOf(client).length > 0;
+
+const waitingIn = (client: QueryClient) =>
   client
     .getMutationCache()
     .findAll({ mutationKey: CHANGE, status: "pending" })
