@@ -91,6 +91,8 @@ class Device {
       const before = await this.page.locator(".question").count();
       await button(question, random() < 0.5 ? "Keep mine" : "Take theirs").click();
       await eventually(async () => (await this.page.locator(".question").count()) < before, true);
+      // Nobody reads the next one sooner, and the page takes no click for an answer to it.
+      await delay(500);
     }
   }
 }

@@ -1,28 +1,50 @@
-import { type Question, resultOf, type ShownTask } from "@/lib/changes";
+import { type MouseEvent, useRef } from "react";
+import { insist, type Question, resultOf, type ShownTask } from "@/lib/changes";
 import { handOnFocus } from "@/lib/focus";
 import { useQuestions } from "@/lib/tasks";
 import { DueDate } from "./due-date";
 
+const DOUBLE_CLICK_MS = 500;
+
 /** Changes that were not made: what another device did meanwhile, or why the API refused, and what is to be done. */
 export function Questions() {
   const { questions, keepMine, drop } = useQuestions();
-  return questions.map((question) => (
-    <section key={question.change.key} ref={handOnFocus} className="card question" aria-label="A change that was not made">
-      <p role="alert">{sentenceOf(question)}</p>
-      <div className="versions">
-        <Version name="Yours" task={question.change.kind === "delete" ? null : resultOf(question.change)} />
-        {question.theirs !== undefined && <Version name="Theirs" task={question.theirs} />}
-      </div>
-      <div className="buttons">
-        <button type="button" className="primary" onClick={() => keepMine(question)}>
-          {question.theirs === undefined ? "Try again" : "Keep mine"}
-        </button>
-        <button type="button" onClick={() => drop(question)}>
-          {question.theirs === undefined ? "Drop it" : "Take theirs"}
-        </button>
-      </div>
-    </section>
-  ));
+  const answeredAt = useRef(-Infinity);
+
+  /** The next question moves up under the pointer, and a click that comes too soon was not meant for it. */
+  function answer({ timeStamp }: MouseEvent, give: () => void) {
+    if (timeStamp - answeredAt.current < DOUBLE_CLICK_MS) return;
+    answeredAt.current = timeStamp;
+    give();
+  }
+
+  return questions.map((question) => {
+    const sentence = `question-${question.change.key}`;
+    return (
+      <section key={sentence} ref={handOnFocus} className="card question" aria-labelledby={sentence}>
+        <p id={sentence} role="alert">
+          {sentenceOf(question)}
+        </p>
+        <div className="versions">
+          <Version name="Yours" task={question.change.kind === "delete" ? null : resultOf(insist(question))} />
+          {question.theirs !== undefined && <Version name="Theirs" task={question.theirs} />}
+        </div>
+        <div className="buttons">
+          <button
+            type="button"
+            className="primary"
+            aria-describedby={sentence}
+            onClick={(event) => answer(event, () => keepMine(question))}
+          >
+            {question.theirs === undefined ? "Try again" : "Keep mine"}
+          </button>
+          <button type="button" aria-describedby={sentence} onClick={(event) => answer(event, () => drop(question))}>
+            {question.theirs === undefined ? "Drop it" : "Take theirs"}
+          </button>
+        </div>
+      </section>
+    );
+  });
 }
 
 function sentenceOf({ change, theirs, message }: Question) {

@@ -125,7 +125,7 @@ function join(client: QueryClient, change: Change) {
   if (!question) return false;
   // After a reload, the change itself may be tried once more.
   if (question.change.key === change.key) return true;
-  dropQuestion(client, question);
+  takeQuestion(client, question.change.key);
   const whole = combine(question.change, change);
   if (whole) ask(client, { ...question, change: whole });
   return true;
@@ -136,8 +136,12 @@ function ask(client: QueryClient, question: Question) {
   return false;
 }
 
-export function dropQuestion(client: QueryClient, question: Question) {
-  client.setQueryData<Question[]>(QUESTIONS, (questions = []) => questions.filter((other) => other !== question));
+/** The question about this change, which is open no more; undefined when it was not open. */
+export function takeQuestion(client: QueryClient, key: string) {
+  const questions = questionsOf(client);
+  const taken = questions.find(({ change }) => change.key === key);
+  client.setQueryData<Question[]>(QUESTIONS, questions.filter((question) => question !== taken));
+  return taken;
 }
 
 function keepAnswer(client: QueryClient, shownId: TaskId, task: Task | undefined) {

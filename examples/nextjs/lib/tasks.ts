@@ -14,7 +14,7 @@ import { type Api, ApiError, SomebodyElseError, type TaskQuery } from "./api";
 import { type Answered, type Change, insist, type Question, type ShownTask, withChanges } from "./changes";
 import { follow, TASKS, waitBeforeNextLook } from "./follow";
 import type { Keeper } from "./keeper";
-import { ANSWERED, CHANGE, contact, dropQuestion, QUESTIONS, setUpQueue } from "./queue";
+import { ANSWERED, CHANGE, contact, QUESTIONS, setUpQueue, takeQuestion } from "./queue";
 
 export type Filter = Required<Pick<TaskQuery, "status" | "sort">>;
 export type Tools = { api: Api; keeper: Keeper; watched: Set<string> };
@@ -145,12 +145,12 @@ export function useQuestions() {
   const client = useQueryClient();
   const { mutate } = useMutation<boolean, Error, Change>({ mutationKey: CHANGE });
   const { data: questions = NO_QUESTIONS } = useQuery<Question[]>({ queryKey: QUESTIONS, queryFn: skipToken });
-  const drop = (question: Question) => dropQuestion(client, question);
+  const drop = ({ change }: Question) => takeQuestion(client, change.key);
 
   function keepMine(question: Question) {
-    // In this order, or the change would join its own question.
-    drop(question);
-    mutate(insist(question));
+    // In this order, or the change would join its own question; and once, whatever was clicked twice.
+    const taken = drop(question);
+    if (taken) mutate(insist(taken));
   }
 
   return { questions, keepMine, drop };
