@@ -57,7 +57,7 @@ export function TaskApp({ apiUrl, user }: Props) {
   useEffect(() => {
     // In development it would go on to serve whatever is next on this port.
     if (process.env.NODE_ENV === "production") void navigator.serviceWorker?.register("/serwist/sw.js", { scope: "/" });
-    void keepPage();
+    void keepPage(user.id);
     return onLeave(user.id, () => void tools.keeper.stop().then(() => window.location.replace("/")));
   }, [tools, user.id]);
 
@@ -110,8 +110,9 @@ export function TaskApp({ apiUrl, user }: Props) {
 /** Another tab may sign out, or somebody else in. */
 function SessionGuard({ userId, onOver }: { userId: string; onOver: (other: string | undefined) => void }) {
   const { data, isPending, error } = authClient.useSession();
-  const other = data?.user.id;
-  const isOver = !isPending && !error && other !== userId;
+  // Neither a session nor none is the page of a network that somebody has to log in to first.
+  const other = data?.user?.id;
+  const isOver = !isPending && !error && (data === null || other !== undefined) && other !== userId;
   const latest = useRef(onOver);
   useEffect(() => {
     latest.current = onOver;

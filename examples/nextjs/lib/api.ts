@@ -20,7 +20,7 @@ const TOKEN_URL = "/api/auth/token";
 const RENEW_BEFORE_SECONDS = 60;
 const TIMEOUT_MS = 15_000;
 
-/** `message` is a sentence for people; `status` is 0 when there was no answer at all; `task` is in a 412, as it is now. */
+/** `message` is a sentence for people; `status` is 0 when there was no answer of ours; `task` is in a 412, as it is now. */
 export class ApiError extends Error {
   constructor(
     message: string,
@@ -38,7 +38,8 @@ export class ApiError extends Error {
     const body = (await response.json().catch(() => null)) as Partial<components["schemas"]["Error"]> | null;
     return new ApiError(
       body?.detail ?? `The server answered with an error (${response.status}). Try again later.`,
-      response.status,
+      // That of a proxy says nothing about the task.
+      response.status === 404 && !body?.detail ? 502 : response.status,
       Object.fromEntries((body?.errors ?? []).map(({ field, message }) => [field, message])),
       Number(response.headers.get("Retry-After")) || undefined,
       body?.task,
@@ -106,10 +107,12 @@ function authorize(request: Request, token: string) {
 }
 
 async function reach(request: Request) {
-  try {
-    return await fetch(request, { signal: AbortSignal.any([request.signal, AbortSignal.timeout(TIMEOUT_MS)]) });
-  } catch (error) {
+  const signal = AbortSignal.any([request.signal, AbortSignal.timeout(TIMEOUT_MS)]);
+  const response = await fetch(request, { signal }).catch((error: unknown) => {
     if (request.signal.aborted) throw error;
-    throw new ApiError("The server cannot be reached. Check your connection and try again.");
-  }
+  });
+  // Nothing of ours is a page; a hotel's network answers with one to everything, until somebody has logged in there.
+  const isOurs = !response?.ok || response.status === 204 || /json|csv/.test(response.headers.get("Content-Type") ?? "");
+  if (response && isOurs) return response;
+  throw new ApiError("The server cannot be reached. Check your connection and try again.");
 }
