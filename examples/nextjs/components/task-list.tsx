@@ -42,15 +42,15 @@ export function TaskList({ isKept }: { isKept: boolean }) {
     setAdding({ isPending: true, error: null });
     try {
       const after = query.data ? query.data.tasks.reduce((highest, { id }) => Math.max(highest, id), 0) : Infinity;
-      await change(newChange({ kind: "add", values, after }));
+      const isMade = await change(newChange({ kind: "add", values, after }));
       setAdding({ isPending: false, error: null });
+      if (isMade) notify(`Added “${values.title.trim()}”.`);
     } catch (error) {
       // The form says what is wrong.
       return setAdding({ isPending: false, error: error as Error });
     } finally {
       isAdding.current = false;
     }
-    notify(`Added “${values.title.trim()}”.`);
     // Unless the next task is being typed already.
     if (JSON.stringify(valuesOf(form)) !== JSON.stringify(values)) return;
     form.reset();

@@ -10,6 +10,7 @@ export type Known = { tasks: Task[]; deleted: number[]; token: string; changedAt
 const SHORTEST_WAIT_MS = 2_000;
 const LONGEST_QUIET_MS = 10_000;
 const LONGEST_AWAY_MS = 30_000;
+const LONGEST_ASKED_MS = 60_000;
 
 export async function follow(client: QueryClient, api: Api, signal: AbortSignal): Promise<Known> {
   let known = client.getQueryData<Known>(TASKS);
@@ -53,6 +54,9 @@ export function waitBeforeNextLook({ state: { data, dataUpdatedAt, error } }: Qu
   const since = error ? Math.max(dataUpdatedAt, performance.timeOrigin) : (data?.changedAt ?? 0);
   const longest = error ? LONGEST_AWAY_MS : LONGEST_QUIET_MS;
   const wait = Math.min(Math.max((Date.now() - since) / 4, SHORTEST_WAIT_MS), longest);
-  const asked = error instanceof ApiError ? (error.retryAfterSeconds ?? 0) * 1000 : 0;
-  return Math.round(Math.max(wait, asked));
+  return Math.round(Math.max(wait, askedWait(error)));
 }
+
+/** The milliseconds of `Retry-After`, but a minute at most: whoever asks for an hour may be back at once. */
+export const askedWait = (error: Error | null) =>
+  Math.min(1000 * ((error instanceof ApiError && error.retryAfterSeconds) || 0), LONGEST_ASKED_MS);

@@ -5,19 +5,21 @@
 import { onlineManager, type QueryClient } from "@tanstack/react-query";
 import { type Api, ApiError, type Task } from "./api";
 import { type Answered, type Change, clashes, combine, type Question, taskOf, type TaskId } from "./changes";
-import { removeTask, TASKS, updateTask } from "./follow";
+import { askedWait, removeTask, TASKS, updateTask } from "./follow";
 
 export const CHANGE = ["change"];
 export const ANSWERED = ["answered"];
 export const QUESTIONS = ["questions"];
 
-const MOST_DEFECTS = 8;
+const MOST_FAILURES = 8;
 const LONGEST_WAIT_MS = 30_000;
 
 /** What goes by: no answer, an answer that says "later", and a session that has ended, which the person can begin again. */
-const isPassing = ({ status }: ApiError) => status === 0 || status >= 500 || [401, 408, 425, 429].includes(status);
+const isPassing = (error: unknown): error is ApiError =>
+  error instanceof ApiError && (isFailure(error) || [401, 408, 425, 429].includes(error.status));
+const isFailure = ({ status }: ApiError) => status === 0 || status >= 500;
 
-/** Whether the API is there is known from its answers; while it is not, mutations pause. */
+/** Whether the API is there is known from the looks for changes; while it is not, mutations pause. */
 export async function contact<T>(request: Promise<T>) {
   try {
     const answer = await request;
@@ -30,19 +32,25 @@ export async function contact<T>(request: Promise<T>) {
 }
 
 export const retryDelay = (failures: number, error: Error) =>
-  Math.max(Math.min(1000 * 2 ** failures, LONGEST_WAIT_MS), 1000 * ((error instanceof ApiError && error.retryAfterSeconds) || 0));
+  Math.max(Math.min(1000 * 2 ** failures, LONGEST_WAIT_MS), askedWait(error));
 
 /** `isWatched` says whether a form still waits for the answer, and will itself show what was refused. */
 export function setUpQueue(client: QueryClient, api: Api, isWatched: (change: Change) => boolean) {
   client.setMutationDefaults(CHANGE, {
     scope: { id: "changes" },
-    mutationFn: (change: Change) => contact(send(client, api, change)),
-    // A defect may be this change's own, and must not hold up all that come after it for ever.
-    retry: (failures, error) =>
-      error instanceof ApiError && isPassing(error) && !(error.status === 500 && failures >= MOST_DEFECTS),
+    mutationFn: (change: Change) =>
+      send(client, api, change).catch(async (error: unknown) => {
+        // A look tells whether the API is away, or this change alone fails.
+        if (isPassing(error)) await client.refetchQueries({ queryKey: TASKS }, { cancelRefetch: false });
+        throw error;
+      }),
+    // What alone fails must not hold up all that come after it for ever.
+    retry: (failures, error) => isPassing(error) && !(failures >= MOST_FAILURES && isAlone(client, error)),
     retryDelay,
     onError: (error, change: Change) => {
-      if (!isWatched(change)) ask(client, { change, message: error.message });
+      // The form that waits for a new task does not know what has been done to it since.
+      const isToAsk = !isWatched(change) || (change.kind === "add" && isFollowed(client, change));
+      if (isToAsk) ask(client, { change, message: error.message });
     },
     onSettled: () => {
       // This is still one of them. What others have changed meanwhile is fetched when the last one is answered.
@@ -50,6 +58,10 @@ export function setUpQueue(client: QueryClient, api: Api, isWatched: (change: Ch
     },
   });
 }
+
+/** Whether this fails although a look for changes succeeds. */
+const isAlone = (client: QueryClient, error: ApiError) =>
+  isFailure(error) && client.getQueryState(TASKS)?.status === "success";
 
 const answeredOf = (client: QueryClient) => client.getQueryData<Answered>(ANSWERED) ?? {};
 const questionsOf = (client: QueryClient) => client.getQueryData<Question[]>(QUESTIONS) ?? [];
@@ -118,6 +130,11 @@ function isSameTask(client: QueryClient, one: Change, other: Change) {
   const idOf = (change: Change) => answered[taskOf(change)]?.id ?? taskOf(change);
   return idOf(one) === idOf(other);
 }
+
+const isFollowed = (client: QueryClient, change: Change) =>
+  waitingIn(client).some((other) => other.key !== change.key && isSameTask(client, other, change));
+
+export const isAsked = (client: QueryClient, { key }: Change) => questionsOf(client).some(({ change }) => change.key === key);
 
 /** While a question about the task is open, a further change of it belongs to the answer. */
 function join(client: QueryClient, change: Change) {

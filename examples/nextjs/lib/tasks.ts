@@ -14,7 +14,7 @@ import { type Api, ApiError, SomebodyElseError, type TaskQuery } from "./api";
 import { type Answered, type Change, insist, type Question, type ShownTask, withChanges } from "./changes";
 import { follow, TASKS, waitBeforeNextLook } from "./follow";
 import type { Keeper } from "./keeper";
-import { ANSWERED, CHANGE, contact, QUESTIONS, setUpQueue, takeQuestion } from "./queue";
+import { ANSWERED, CHANGE, contact, isAsked, QUESTIONS, setUpQueue, takeQuestion } from "./queue";
 
 export type Filter = Required<Pick<TaskQuery, "status" | "sort">>;
 export type Tools = { api: Api; keeper: Keeper; watched: Set<string> };
@@ -102,7 +102,10 @@ export function useChange() {
   return useCallback(
     async (change: Change) => {
       watched.add(change.key);
-      const made = mutateAsync(change);
+      const made = mutateAsync(change).catch((error: unknown) => {
+        if (!isAsked(client, change)) throw error;
+        return false;
+      });
       // Once it waits, nobody may be left to hear of a failure here.
       made.catch(() => {});
       const { waits, stop } = untilWaiting(client, change);
