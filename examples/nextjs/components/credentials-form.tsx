@@ -4,6 +4,7 @@ import Link from "next/link";
 import { useRouter } from "next/navigation";
 import { type FormEvent, useEffect, useState } from "react";
 import { authClient } from "@/lib/auth-client";
+import { forgetTasks } from "@/lib/keeper";
 import { forgetPage } from "@/lib/page-cache";
 import { Brand } from "./brand";
 import { Field } from "./field";
@@ -25,6 +26,12 @@ const TEXTS = {
   },
 } as const;
 
+/** Only when the server says that nobody is signed in. */
+async function forgetIdle() {
+  const { data, error } = await authClient.getSession();
+  if (data === null && !error) await forgetTasks();
+}
+
 export function CredentialsForm({ mode }: { mode: keyof typeof TEXTS }) {
   const router = useRouter();
   const [isPending, setPending] = useState(false);
@@ -32,8 +39,11 @@ export function CredentialsForm({ mode }: { mode: keyof typeof TEXTS }) {
   const text = TEXTS[mode];
   const isNew = mode === "sign-up";
 
-  // Nobody is signed in, or this page would not be shown; the session may just have ended.
-  useEffect(() => void forgetPage(), []);
+  // The session may just have ended. What waits is kept for the same person.
+  useEffect(() => {
+    void forgetPage();
+    forgetIdle().catch(() => {});
+  }, []);
 
   async function submit(event: FormEvent<HTMLFormElement>) {
     event.preventDefault();

@@ -4,7 +4,7 @@
  */
 import { type DehydrateOptions, hydrate, type QueryClient } from "@tanstack/react-query";
 import type { PersistedClient, Persister } from "@tanstack/react-query-persist-client";
-import { createStore, delMany, get, keys, promisifyRequest } from "idb-keyval";
+import { createStore, delMany, entries, get, keys, promisifyRequest } from "idb-keyval";
 import type { Answered, Question } from "./changes";
 import { type Known, TASKS } from "./follow";
 import { forgetPage } from "./page-cache";
@@ -20,6 +20,7 @@ const SECONDS_BETWEEN_LOOKS = 5;
 
 const store = createStore("todo", "kept");
 const nameOf = (key: Key) => `kept/${key.join("/")}`;
+const allKept = () => entries<Key, PersistedClient>(store);
 const allKeys = async () => (await keys<Key>(store)) as Key[];
 const keysOf = async (userId: string) => (await allKeys()).filter(([owner]) => owner === userId);
 
@@ -33,7 +34,7 @@ export const dehydrateOptions: DehydrateOptions = {
 export function createKeeper(userId: string, onKept: (isKept: boolean) => void) {
   const own: Key = [userId, crypto.randomUUID()];
   /** Of closed tabs, and in this one's memory by now. */
-  let adopted: Key[] = [];
+  const adopted: Key[] = [];
   let next: PersistedClient | undefined;
   let writing: Promise<void> | undefined;
   let isStopped = false;
@@ -45,8 +46,7 @@ export function createKeeper(userId: string, onKept: (isKept: boolean) => void) 
       while (next && !isStopped) {
         const value = settled(next);
         next = undefined;
-        await replace(own, value, adopted);
-        adopted = [];
+        await replace(own, value, [...adopted]);
         onKept(true);
       }
     } catch {
@@ -99,11 +99,8 @@ export function createKeeper(userId: string, onKept: (isKept: boolean) => void) 
       }
     },
     /** Whether another tab, open or closed, has changes that wait or questions. */
-    isOpenElsewhere: async () => {
-      const others = (await keysOf(userId)).filter(([, tab]) => tab !== own[1]);
-      const kept = await Promise.all(others.map((key) => get<PersistedClient>(key, store)));
-      return kept.some((client) => client && isOpen(client));
-    },
+    isOpenElsewhere: async () =>
+      (await allKept()).some(([[owner, tab], client]) => owner === userId && tab !== own[1] && isOpen(client)),
     /** Resolves when nothing is written any more. */
     stop: async () => {
       isStopped = true;
@@ -133,7 +130,7 @@ function settled({ clientState, ...client }: PersistedClient): PersistedClient {
 async function takeOver(own: Key) {
   const former = sessionStorage.getItem(FORMER_TAB);
   let kept: PersistedClient | undefined;
-  for (const key of (await allKeys()).filter(([userId]) => userId === own[0])) {
+  for (const key of await keysOf(own[0])) {
     // After a reload the page before this one may just be ending. In a duplicate of a tab it is not.
     const options = key[1] === former ? { signal: AbortSignal.timeout(SECONDS_TO_END * 1000) } : { ifAvailable: true };
     const left = (await get<PersistedClient>(key, store))!;
@@ -239,6 +236,12 @@ async function forgetOthers(userId: string) {
 
 /** What is kept of this person, because somebody else turns out to be signed in. */
 export const forgetPerson = (userId: string) => forget(([owner]) => owner === userId);
+
+/** What nothing waits in: with a sign-out whose answer was lost, it would stay behind the sign-in page. */
+export async function forgetTasks() {
+  const idle = (await allKept()).filter(([, client]) => !isOpen(client));
+  await delMany(idle.map(([key]) => key), store);
+}
 
 /** Everything, because nobody is signed in any more. */
 export async function forgetEverybody() {
