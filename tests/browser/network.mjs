@@ -3,7 +3,8 @@ import { createServer, request } from "node:http";
 
 /**
  * `cuts` has the state of a device, or of "all": "unavailable" answers 503 with the headers of CORS, "bare" does without
- * them as many proxies do, "lost" has writes take effect and drops their answers, "gone" drops every request.
+ * them as many proxies do, "lost" has writes take effect and drops their answers, "gone" drops every request, "missing"
+ * answers writes with a 404 that is not the API's.
  * `answers` has what the API answered, in order: method, path, status, bytes of head and body, whether it was a replay.
  */
 export async function createNetwork(upstream, port, origin) {
@@ -28,6 +29,10 @@ export async function createNetwork(upstream, port, origin) {
     if (cut === "gone") return asked.destroy();
     if (cut === "bare") return unavailable(answer);
     if (cut === "unavailable" && asked.method !== "OPTIONS") return unavailable(answer, { "Access-Control-Allow-Origin": origin });
+    if (cut === "missing" && isWrite) {
+      answer.writeHead(404, { "Content-Type": "text/plain", "Access-Control-Allow-Origin": origin });
+      return answer.end("404 page not found\n");
+    }
     const options = { method: asked.method, path: asked.url, headers: asked.headers, agent: false };
     const onward = request(upstream, options, (upstreamAnswer) => {
       const entry = note(asked.method, asked.url, upstreamAnswer);

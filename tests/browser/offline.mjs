@@ -5,9 +5,10 @@ import { chromium } from "playwright-core";
 import { ARGUMENTS } from "./browsers.mjs";
 import { createNetwork } from "./network.mjs";
 import {
-  add, button, call, checkbox, comeBack, edit, heading, inspect, newTask, remove, said, sees, signIn, signOut, signUp, task,
+  add, alerted, button, call, checkbox, comeBack, edit, heading, inspect, newTask, remove, said, sees, signIn, signOut, signUp, task,
   waits,
 } from "./person.mjs";
+import { hold } from "./late.mjs";
 import { control, eventually, story } from "./story.mjs";
 
 const { APP, PROGRAM, HOME, PORT, UPSTREAM } = process.env;
@@ -128,6 +129,51 @@ async function sendsOnce({ page }, step) {
     network.cuts.clear();
     await waits(page, "");
   }
+
+  step("a proxy that finds nothing, while the API can be read");
+  network.cuts.set("all", "missing");
+  await toggle(page, "Frozen", "completed");
+  await waits(page, "1 change waiting");
+  await page.getByText("The server answered with an error (404).").waitFor();
+  network.cuts.clear();
+  await waits(page, "");
+  assert.ok(await checkbox(page, "Frozen").isChecked());
+  await toggle(page, "Frozen", "pending");
+}
+
+const LOG_IN_FIRST = { contentType: "text/html", body: "<html>Log in to the hotel's Wi-Fi</html>" };
+
+async function bearsWhatIsNotOurs({ page }, step) {
+  step("a network that answers everything with a page of its own");
+  await page.route(`${APP}/api/auth/**`, (route) => route.fulfill(LOG_IN_FIRST));
+  await page.route(`${APP}/`, (route) => (route.request().isNavigationRequest() ? route.fallback() : route.fulfill(LOG_IN_FIRST)));
+  await page.reload();
+  await add(page, { title: "At the hotel" });
+  await waits(page, "offline, 1 change waiting");
+  await eventually(() => page.evaluate(async () => (await (await caches.match("/")).text()).includes("Wi-Fi")), false);
+  await page.unrouteAll({ behavior: "wait" });
+  await comeBack(page);
+  await waits(page, "");
+  assert.equal(await page.locator(".question").count(), 0);
+
+  step("a disk that is full");
+  await page.evaluate(() => {
+    IDBObjectStore.prototype.put = () => {
+      throw new DOMException("The quota has been exceeded.", "QuotaExceededError");
+    };
+  });
+  network.cuts.set("all", "gone");
+  await add(page, { title: "Not kept" });
+  await waits(page, "offline, 1 change waiting");
+  await page.getByText("This device cannot keep changes.").waitFor();
+  await inspect(page, "full");
+  network.cuts.clear();
+  await comeBack(page);
+  await waits(page, "");
+  await page.reload();
+  const added = ["Not kept", "At the hotel"];
+  assert.deepEqual((await titles(page)).slice(0, 2), added);
+  for (const title of added) await remove(page, title);
 }
 
 async function asksAboutConflicts(ours, theirs, step) {
@@ -172,13 +218,50 @@ async function asksAboutConflicts(ours, theirs, step) {
   await eventually(() => checkbox(theirs.page, "Their title").isChecked(), true);
   assert.equal(await ours.page.locator(".question").count(), 0);
 
+  step("an edit that was begun before another device's, and is saved after one's own change was sent");
+  await ours.context.setOffline(true);
+  await toggle(ours.page, "Their title", "pending");
+  const open = await edit(ours.page, "Their title", { title: "Begun" });
+  await save(theirs.page, "Their title", { title: "Meanwhile" });
+  await ours.context.setOffline(false);
+  await waits(ours.page, "");
+  await button(open, "Save").click();
+  const begun = question(ours.page, "was changed on another device as well");
+  await begun.locator(".version", { hasText: "Theirs" }).getByText("Meanwhile").waitFor();
+  await button(begun, "Take theirs").click();
+
+  step("two questions: what is clicked twice answers the first one only, and once");
+  await both("Meanwhile");
+  await add(ours.page, { title: "Second" });
+  await both("Second");
+  await ours.context.setOffline(true);
+  for (const title of ["Meanwhile", "Second"]) {
+    await save(theirs.page, title, { title: `Their ${title}`, description: "theirs" });
+    await save(ours.page, title, { title: `Our ${title}` });
+  }
+  await ours.context.setOffline(false);
+  await eventually(() => ours.page.locator(".question").count(), 2);
+  const first = ours.page.getByRole("region", { name: "“Meanwhile” was changed on another device as well." });
+  // What "Keep mine" gives.
+  await first.locator(".version", { hasText: "Yours" }).getByText("theirs").waitFor();
+  const { x, y } = await button(first, "Keep mine").boundingBox();
+  for (let clicks = 0; clicks < 2; clicks += 1) await ours.page.mouse.click(x + 9, y + 9, { delay: 50 });
+  await both("Our Meanwhile");
+  assert.equal(await ours.page.locator(".question").count(), 1);
+  await button(question(ours.page, "“Second”"), "Take theirs").click();
+  await both("Their Second");
+  await remove(ours.page, "Their Second");
+  await save(ours.page, "Our Meanwhile", { title: "Their title" });
+  await both("Their title");
+
   step("deleted on the other device");
   await ours.context.setOffline(true);
   await remove(theirs.page, "Their title");
   await save(ours.page, "Their title", { title: "Wanted" });
   await ours.context.setOffline(false);
-  await button(question(ours.page, "“Their title” was deleted on another device"), "Keep mine").click();
+  await button(question(ours.page, "“Their title” was deleted on another device"), "Keep mine").dblclick();
   await both("Wanted");
+  assert.equal((await titles(ours.page)).filter((title) => title === "Wanted").length, 1);
 
   step("refused when it is sent");
   await ours.context.setOffline(true);
@@ -188,6 +271,18 @@ async function asksAboutConflicts(ours, theirs, step) {
   await refused.getByText("W".repeat(201)).first().waitFor();
   await button(refused, "Drop it").click();
   await eventually(() => ours.page.locator(".question").count(), 0);
+
+  step("an edit of a task whose adding is refused then");
+  const refusal = { status: 403, headers: { "Access-Control-Allow-Origin": APP }, json: { detail: "Too many." } };
+  const post = await hold(ours.page, "POST", "/api/tasks", refusal);
+  await newTask(ours.page).getByLabel("Title").fill("Too much");
+  await ours.page.keyboard.press("Enter");
+  await post.asked;
+  await button(await edit(ours.page, "Too much", { title: "Edited" }), "Save").click();
+  post.release();
+  const unmade = question(ours.page, "was refused. Too many.");
+  await unmade.locator(".version").getByText("Edited").waitFor();
+  await button(unmade, "Drop it").click();
 }
 
 async function isCheap(ours, theirs, step) {
@@ -236,14 +331,18 @@ async function forgets(ours, step) {
   await comeBack(page);
   await waits(page, "");
 
-  step("another tab that is closed leaves what waits to the next");
+  step("what waits in another tab is asked about at sign-out, and is taken over when that is closed");
   const tab = await context.newPage();
   await tab.goto(APP);
   await checkbox(tab, "Last").waitFor();
   network.cuts.set("all", "gone");
   await add(tab, { title: "From the tab" });
   await waits(tab, "offline, 1 change waiting");
+  const confirmation = page.getByRole("dialog", { name: "Sign out, and lose what is waiting?" });
+  await button(page, "Sign out").click();
+  await button(confirmation, "Stay").click();
   await tab.close();
+  await waits(page, "offline, 1 change waiting");
   await toggle(page, "Last", "pending");
   await page.reload();
   await waits(page, "offline, 2 changes waiting");
@@ -263,7 +362,7 @@ async function forgets(ours, step) {
   await waits(page, "offline, 1 change waiting");
   await button(page, "Sign out").click();
   await inspect(page, "sign-out");
-  await button(page.getByRole("dialog", { name: "Sign out, and lose what is waiting?" }), "Sign out and lose them").click();
+  await button(confirmation, "Sign out and lose them").click();
   await heading(page, "Welcome back").waitFor();
   await heading(other, "Welcome back").waitFor();
   await other.close();
@@ -282,6 +381,27 @@ async function forgets(ours, step) {
   await heading(page, "Nothing to do yet").waitFor();
   assert.ok(!(await page.content()).includes("Last"));
   await waits(page, "");
+
+  step("a sign-out whose answer is lost");
+  await add(page, { title: "Bob's" });
+  await page.route(`${APP}/api/auth/sign-out`, (route) => route.fetch().then(() => route.abort()));
+  await button(page, "Sign out").click();
+  await alerted(page, "You could not be signed out.");
+  await page.goto(APP);
+  await heading(page, "Welcome back").waitFor();
+  await eventually(kept, 0);
+
+  step("signing out where storage is forbidden");
+  await page.addInitScript(() => {
+    IDBFactory.prototype.open = () => {
+      throw new DOMException("Forbidden.", "SecurityError");
+    };
+  });
+  await page.unrouteAll();
+  await page.reload();
+  await signIn(page, "Bob");
+  await add(page, { title: "Not kept" });
+  await signOut(page);
 }
 
 await story(async ({ step }) => {
@@ -293,6 +413,7 @@ await story(async ({ step }) => {
     await isInstallable(ours, step);
     ours = await keepsWhatIsDone(ours, step);
     await sendsOnce(ours, step);
+    await bearsWhatIsNotOurs(ours, step);
     const theirs = await openBrowser("another");
     await theirs.page.goto(APP);
     await signIn(theirs.page, "Ada");
