@@ -12,6 +12,8 @@ import { Brand } from "./brand";
 import { ConfirmDialog } from "./confirm-dialog";
 import { TaskList } from "./task-list";
 
+const SIGN_OUT_TIMEOUT_MS = 15_000;
+
 type Props = { apiUrl: string; user: { id: string; name: string; email: string } };
 
 /** Token and tasks live as long as this component, which belongs to one person, and ends with the page. */
@@ -48,8 +50,10 @@ export function TaskApp({ apiUrl, user }: Props) {
     if (isLeaving) return;
     setLeaving(true);
     setError("");
-    const { error } = await authClient.signOut().catch((error: unknown) => ({ error }));
-    if (!error) return leave("/sign-in", forgetEverybody);
+    const { data } = await authClient
+      .signOut({ fetchOptions: { timeout: SIGN_OUT_TIMEOUT_MS } })
+      .catch(() => ({ data: null }));
+    if (data?.success) return leave("/sign-in", forgetEverybody);
     setError("You could not be signed out. Check your connection and try again.");
     setLeaving(false);
   }
