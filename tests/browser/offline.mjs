@@ -5,8 +5,8 @@ import { chromium } from "playwright-core";
 import { ARGUMENTS } from "./browsers.mjs";
 import { createNetwork } from "./network.mjs";
 import {
-  add, alerted, button, call, checkbox, comeBack, edit, heading, inspect, newTask, remove, said, sees, signIn, signOut, signUp, task,
-  waits,
+  add, alerted, button, call, checkbox, comeBack, edit, heading, inspect, newTask, remove, said, sees, signIn, signOut,
+  signUp, task, waits,
 } from "./person.mjs";
 import { hold } from "./late.mjs";
 import { control, eventually, story } from "./story.mjs";
@@ -146,7 +146,8 @@ const LOG_IN_FIRST = { contentType: "text/html", body: "<html>Log in to the hote
 async function bearsWhatIsNotOurs({ page }, step) {
   step("a network that answers everything with a page of its own");
   await page.route(`${APP}/api/auth/**`, (route) => route.fulfill(LOG_IN_FIRST));
-  await page.route(`${APP}/`, (route) => (route.request().isNavigationRequest() ? route.fallback() : route.fulfill(LOG_IN_FIRST)));
+  const answer = (route) => (route.request().isNavigationRequest() ? route.fallback() : route.fulfill(LOG_IN_FIRST));
+  await page.route(`${APP}/`, answer);
   await page.reload();
   await add(page, { title: "At the hotel" });
   await waits(page, "offline, 1 change waiting");

@@ -20,7 +20,7 @@ const TOKEN_URL = "/api/auth/token";
 const RENEW_BEFORE_SECONDS = 60;
 const TIMEOUT_MS = 15_000;
 
-/** `message` is a sentence for people; `status` is 0 when there was no answer of ours; `task` is in a 412, as it is now. */
+/** `message` is a sentence for people; `status` is 0 when no answer of ours came; `task` is in a 412, as it is now. */
 export class ApiError extends Error {
   constructor(
     message: string,
@@ -112,7 +112,8 @@ async function reach(request: Request) {
     if (request.signal.aborted) throw error;
   });
   // Nothing of ours is a page; a hotel's network answers with one to everything, until somebody has logged in there.
-  const isOurs = !response?.ok || response.status === 204 || /json|csv/.test(response.headers.get("Content-Type") ?? "");
+  const type = response?.headers.get("Content-Type") ?? "";
+  const isOurs = !response?.ok || response.status === 204 || /json|csv/.test(type);
   if (response && isOurs) return response;
   throw new ApiError("The server cannot be reached. Check your connection and try again.");
 }

@@ -1,6 +1,6 @@
 /**
  * What a browser keeps of a person: tasks, changes that wait and questions, in IndexedDB, by person and by tab, so that no
- * tab writes over what another one has. A lock says that a tab is alive; one that opens or goes on takes over from the dead.
+ * tab writes over what another one has. A lock says that a tab is alive; those that are take over from the dead.
  */
 import { type DehydrateOptions, hydrate, type QueryClient } from "@tanstack/react-query";
 import type { PersistedClient, Persister } from "@tanstack/react-query-persist-client";

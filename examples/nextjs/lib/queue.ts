@@ -113,7 +113,8 @@ async function send(client: QueryClient, api: Api, change: Change) {
 function isAgainst(client: QueryClient, change: Change, theirs: Task) {
   const isLater = (other: Change) =>
     other.kind !== "add" && other.key !== change.key && isSameTask(client, other, change) && other.seen.updated_at < theirs.updated_at;
-  return clashes(waitingIn(client).filter(isLater).reduce((whole, later) => combine(whole, later) ?? whole, change), theirs);
+  const whole = waitingIn(client).filter(isLater).reduce((whole, later) => combine(whole, later) ?? whole, change);
+  return clashes(whole, theirs);
 }
 
 /** Whether something waits or is asked. */
@@ -134,7 +135,8 @@ function isSameTask(client: QueryClient, one: Change, other: Change) {
 const isFollowed = (client: QueryClient, change: Change) =>
   waitingIn(client).some((other) => other.key !== change.key && isSameTask(client, other, change));
 
-export const isAsked = (client: QueryClient, { key }: Change) => questionsOf(client).some(({ change }) => change.key === key);
+export const isAsked = (client: QueryClient, { key }: Change) =>
+  questionsOf(client).some(({ change }) => change.key === key);
 
 /** While a question about the task is open, a further change of it belongs to the answer. */
 function join(client: QueryClient, change: Change) {
