@@ -1,7 +1,7 @@
 """Databases of every earlier layout: brought up to date they are like new ones, and no row is lost or changed.
 
 `tests/database/layouts` has them, and says how one is added. What the contract promises is tested on such databases in
-`tests/api`, of which each test runs on the kinds `migrated` and `migrated-sqlite` too.
+`tests/api/test_store.py`, whose tests run on the kinds `migrated` and `migrated-sqlite` too.
 """
 
 import sqlite3

@@ -27,12 +27,15 @@ from tests.support.rows import Rows, RowsOf, database_name
 from tests.support.servers import PgBouncer, Postgres
 
 DATABASES = ("sqlite", "postgresql", "pgbouncer")
-# Kinds whose tables are there before the app starts; the migrated ones were made by the oldest version, and are reached
-# through PgBouncer where they are on PostgreSQL.
+# Kinds whose tables are there before the app starts; the migrated ones were made by the oldest version.
 MADE_BEFORE = ("partitioned", "migrated-sqlite", "migrated")
-# By folder, unless no table may be there before the test. What other tests add is how processes start, fail and race,
-# for which the layout of a table makes no difference.
-KINDS = {"api": ("sqlite", "postgresql", *MADE_BEFORE), "database": (*DATABASES, "partitioned")}
+# By file or folder, unless no table may be there before the test. What others add is how processes start, fail and
+# race, for which partitions make no difference; and that migrated tables are like new ones is tested by itself.
+KINDS = {
+    "test_store.py": (*DATABASES, *MADE_BEFORE),
+    "api": ("sqlite", "postgresql", "partitioned"),
+    "database": (*DATABASES, "partitioned"),
+}
 
 GIVEN = pytest.StashKey[Given]()
 LEFT_OUT = pytest.StashKey[tuple[int, int]]()
@@ -86,7 +89,10 @@ def kinds_for(metafunc: pytest.Metafunc) -> Sequence[str]:
     elif of == "two":
         kinds = DATABASES[:2]
     else:
-        kinds = DATABASES if of == "bare" else KINDS.get(metafunc.definition.path.parent.name, DATABASES)
+        path = metafunc.definition.path
+        kinds = KINDS.get(path.name) or KINDS.get(path.parent.name, DATABASES)
+        if of == "bare":
+            kinds = DATABASES
     return [kind for kind in kinds if of != "bare" or kind not in MADE_BEFORE]
 
 
@@ -161,10 +167,10 @@ def partitioned_template(postgres: Postgres) -> str:
 
 
 @pytest.fixture
-def partitioned_url(postgres: Postgres, partitioned_template: str) -> Iterator[str]:
-    """A database on PostgreSQL in which tasks have partitions."""
+def partitioned_url(postgres: Postgres, pgbouncer: PgBouncer, partitioned_template: str) -> Iterator[str]:
+    """A database on PostgreSQL in which tasks have partitions, through PgBouncer."""
     name = postgres.create_database(partitioned_template)
-    yield postgres.url(name)
+    yield pgbouncer.url(name)
     postgres.drop_database(name)
 
 
@@ -182,10 +188,10 @@ def migrated_template(postgres: Postgres) -> str:
 
 
 @pytest.fixture
-def migrated_url(postgres: Postgres, pgbouncer: PgBouncer, migrated_template: str) -> Iterator[str]:
-    """A database on PostgreSQL from the oldest version, through PgBouncer."""
+def migrated_url(postgres: Postgres, migrated_template: str) -> Iterator[str]:
+    """A database on PostgreSQL from the oldest version."""
     name = postgres.create_database(migrated_template)
-    yield pgbouncer.url(name)
+    yield postgres.url(name)
     postgres.drop_database(name)
 
 
