@@ -36,7 +36,7 @@ WHOLE_LIFE = {"POST 201", "GET 200", "PUT 200", "PATCH 200", "DELETE 204"}
 CONFIG: dict[str, Any] = {
     "seed": 1,
     "cache": {"enabled": False},
-    "generation": {"deterministic": True, "database": "none", "max-examples": 40},
+    "generation": {"deterministic": True, "database": "none", "max-examples": 30},
     # What `If-Match` refuses is in order, as is a 413 of an array of more than 500, which may be too large as well.
     "checks": {
         "positive_data_acceptance": {"expected-statuses": ["2xx", "3xx", "403", "404", "412"]},
@@ -56,7 +56,7 @@ CONFIG: dict[str, Any] = {
     "suppress-health-check": ["too_slow"],
     # Only along the links of the document, and far enough for a whole life.
     "phases": {
-        "stateful": {"max-steps": 12, "inference": {"algorithms": []}, "generation": {"max-examples": 60}},
+        "stateful": {"max-steps": 12, "inference": {"algorithms": []}, "generation": {"max-examples": 50}},
     },
 }
 

@@ -72,6 +72,7 @@ def sign_up(better_auth: str) -> Iterator[SignUp]:
         yield person
 
 
+@pytest.mark.parametrize("better_auth", ["eddsa", "hs256"], indirect=True)
 def test_two_people_manage_their_tasks(better_auth: str, postgres_url: str, sign_up: SignUp) -> None:
     """Sign up, add, restart the backend, find, toggle, edit, delete; and nobody sees the other's."""
     ada, bob = sign_up("Ada"), sign_up("Bob")
@@ -104,6 +105,13 @@ def test_two_people_manage_their_tasks(better_auth: str, postgres_url: str, sign
         assert ada.call(api, "DELETE", path).status_code == 204
         assert ada.call(api, "GET", "/api/tasks").json() == [second.json()]
         assert "Traceback" not in process.output()
+
+
+@pytest.mark.parametrize("better_auth", ["es256", "rs256"], indirect=True)
+def test_other_keys_are_as_good(better_auth: str, tmp_path: Path, sign_up: SignUp) -> None:
+    ada = sign_up("Ada")
+    with backend(f"sqlite:///{tmp_path}/todo.db", BETTER_AUTH_URL=better_auth) as (_, api):
+        assert ada.call(api, "GET", "/api/me").json()["id"] == ada.id
 
 
 @pytest.mark.parametrize("better_auth", ["eddsa"], indirect=True)
