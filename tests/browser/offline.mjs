@@ -3,12 +3,12 @@ import assert from "node:assert/strict";
 import { join } from "node:path";
 import { chromium } from "playwright-core";
 import { ARGUMENTS } from "./browsers.mjs";
+import { asksAboutConflicts } from "./conflicts.mjs";
+import { forgets } from "./leaving.mjs";
 import { createNetwork } from "./network.mjs";
 import {
-  add, alerted, button, call, checkbox, comeBack, edit, heading, inspect, newTask, remove, said, sees, signIn, signOut,
-  signUp, task, waits,
+  add, call, checkbox, comeBack, inspect, readyForOffline, remove, save, sees, signIn, signUp, titles, toggle, waits,
 } from "./person.mjs";
-import { hold } from "./late.mjs";
 import { control, eventually, story } from "./story.mjs";
 
 const { APP, PROGRAM, HOME, PORT, UPSTREAM } = process.env;
@@ -26,22 +26,7 @@ async function openBrowser(folder = "profile") {
   return { context, page };
 }
 
-const isKept = async () => Boolean(navigator.serviceWorker.controller && (await caches.match("/", { cacheName: "pages" })));
-const readyForOffline = (page) => eventually(() => page.evaluate(isKept), true);
-
-const toggle = async (page, title, state) => {
-  await checkbox(page, title).click();
-  await said(page, `“${title}” is ${state}.`);
-};
-
-const save = async (page, title, changes) => {
-  await button(await edit(page, title, changes), "Save").click();
-  await said(page, `Saved “${changes.title}”.`);
-};
-
-const titles = async (page) => (await call(page, "GET", "/api/tasks"))[1].map(({ title }) => title);
 const writes = () => network.answers.filter(({ method }) => !["GET", "OPTIONS"].includes(method));
-const question = (page, text) => page.locator(".question").filter({ hasText: text });
 
 async function isInstallable({ context, page }, step) {
   step("it can be installed");
@@ -177,115 +162,6 @@ async function bearsWhatIsNotOurs({ page }, step) {
   for (const title of added) await remove(page, title);
 }
 
-async function asksAboutConflicts(ours, theirs, step) {
-  const both = (title) => Promise.all([checkbox(ours.page, title).waitFor(), checkbox(theirs.page, title).waitFor()]);
-
-  step("the same field on two devices: asked about, with both versions, also after a reload");
-  await both("Frozen");
-  await ours.context.setOffline(true);
-  await save(theirs.page, "Frozen", { title: "Their title" });
-  await save(ours.page, "Frozen", { title: "Our title", description: "ours" });
-  await toggle(ours.page, "Our title", "completed");
-  await ours.context.setOffline(false);
-  await question(ours.page, "was changed on another device as well").waitFor();
-  await waits(ours.page, "");
-  await ours.page.reload();
-  const asked = question(ours.page, "“Frozen” was changed on another device as well. Which one is to stay?");
-  await asked.locator(".version", { hasText: "Yours" }).getByText("Our title").waitFor();
-  await asked.locator(".version", { hasText: "Yours" }).getByText("Completed").waitFor();
-  await asked.locator(".version", { hasText: "Theirs" }).getByText("Their title").waitFor();
-  await inspect(ours.page, "conflict");
-  await button(asked, "Keep mine").click();
-  await both("Our title");
-  await task(theirs.page, "Our title").getByText("ours").waitFor();
-  assert.ok(await checkbox(theirs.page, "Our title").isChecked());
-
-  step("theirs is taken");
-  await ours.context.setOffline(true);
-  await toggle(theirs.page, "Our title", "pending");
-  await remove(ours.page, "Our title");
-  await ours.context.setOffline(false);
-  const deleted = question(ours.page, "was changed on another device");
-  await deleted.getByText("Deleted", { exact: true }).waitFor();
-  await button(deleted, "Take theirs").click();
-  await both("Our title");
-
-  step("different fields are no conflict");
-  await ours.context.setOffline(true);
-  await save(theirs.page, "Our title", { title: "Their title", description: "ours" });
-  await toggle(ours.page, "Our title", "completed");
-  await ours.context.setOffline(false);
-  await both("Their title");
-  await eventually(() => checkbox(theirs.page, "Their title").isChecked(), true);
-  assert.equal(await ours.page.locator(".question").count(), 0);
-
-  step("an edit that was begun before another device's, and is saved after one's own change was sent");
-  await ours.context.setOffline(true);
-  await toggle(ours.page, "Their title", "pending");
-  const open = await edit(ours.page, "Their title", { title: "Begun" });
-  await save(theirs.page, "Their title", { title: "Meanwhile" });
-  await ours.context.setOffline(false);
-  await waits(ours.page, "");
-  await button(open, "Save").click();
-  const begun = question(ours.page, "was changed on another device as well");
-  await begun.locator(".version", { hasText: "Theirs" }).getByText("Meanwhile").waitFor();
-  await button(begun, "Take theirs").click();
-
-  step("two questions: what is clicked twice answers the first one only, and once");
-  await both("Meanwhile");
-  await add(ours.page, { title: "Second" });
-  await both("Second");
-  await ours.context.setOffline(true);
-  for (const title of ["Meanwhile", "Second"]) {
-    await save(theirs.page, title, { title: `Their ${title}`, description: "theirs" });
-    await save(ours.page, title, { title: `Our ${title}` });
-  }
-  await ours.context.setOffline(false);
-  await eventually(() => ours.page.locator(".question").count(), 2);
-  const first = ours.page.getByRole("region", { name: "“Meanwhile” was changed on another device as well." });
-  // What "Keep mine" gives.
-  await first.locator(".version", { hasText: "Yours" }).getByText("theirs").waitFor();
-  const { x, y } = await button(first, "Keep mine").boundingBox();
-  for (let clicks = 0; clicks < 2; clicks += 1) await ours.page.mouse.click(x + 9, y + 9, { delay: 50 });
-  await both("Our Meanwhile");
-  assert.equal(await ours.page.locator(".question").count(), 1);
-  await button(question(ours.page, "“Second”"), "Take theirs").click();
-  await both("Their Second");
-  await remove(ours.page, "Their Second");
-  await save(ours.page, "Our Meanwhile", { title: "Their title" });
-  await both("Their title");
-
-  step("deleted on the other device");
-  await ours.context.setOffline(true);
-  await remove(theirs.page, "Their title");
-  await save(ours.page, "Their title", { title: "Wanted" });
-  await ours.context.setOffline(false);
-  await button(question(ours.page, "“Their title” was deleted on another device"), "Keep mine").dblclick();
-  await both("Wanted");
-  assert.equal((await titles(ours.page)).filter((title) => title === "Wanted").length, 1);
-
-  step("refused when it is sent");
-  await ours.context.setOffline(true);
-  await add(ours.page, { title: "W".repeat(201) });
-  await ours.context.setOffline(false);
-  const refused = question(ours.page, "was refused");
-  await refused.getByText("W".repeat(201)).first().waitFor();
-  await button(refused, "Drop it").click();
-  await eventually(() => ours.page.locator(".question").count(), 0);
-
-  step("an edit of a task whose adding is refused then");
-  const refusal = { status: 403, headers: { "Access-Control-Allow-Origin": APP }, json: { detail: "Too many." } };
-  const post = await hold(ours.page, "POST", "/api/tasks", refusal);
-  await newTask(ours.page).getByLabel("Title").fill("Too much");
-  await ours.page.keyboard.press("Enter");
-  await post.asked;
-  await button(await edit(ours.page, "Too much", { title: "Edited" }), "Save").click();
-  post.release();
-  const unmade = question(ours.page, "was refused. Too many.");
-  await unmade.locator(".version").getByText("Edited").waitFor();
-  await button(unmade, "Drop it").click();
-}
-
 async function isCheap(ours, theirs, step) {
   step("what another device does is seen, for fewer bytes than the list");
   for (let number = (await titles(ours.page)).length; number < 100; number += 1)
@@ -301,108 +177,6 @@ async function isCheap(ours, theirs, step) {
   await checkbox(theirs.page, "Seen").waitFor();
   console.log(`Bytes: ${none} for no changes, ${list} for the list of 100. Seen after ${Date.now() - begun} ms.`);
   assert.ok(none * 10 < list, `${none} of ${list} bytes`);
-}
-
-async function forgets(ours, step) {
-  const { context, page } = ours;
-  const kept = () =>
-    page.evaluate(
-      () =>
-        new Promise((resolve) => {
-          const opening = indexedDB.open("todo");
-          opening.onsuccess = () => {
-            const request = opening.result.transaction("kept").objectStore("kept").getAllKeys();
-            request.onsuccess = () => resolve(request.result.length);
-          };
-        }),
-    );
-
-  step("a session that has ended keeps what waits for the same person");
-  await add(page, { title: "Last" });
-  network.cuts.set("all", "gone");
-  await toggle(page, "Last", "completed");
-  await waits(page, "offline, 1 change waiting");
-  await context.clearCookies();
-  await page.reload();
-  await heading(page, "Welcome back").waitFor();
-  assert.equal(await page.evaluate(() => caches.has("pages")), false);
-  await signIn(page, "Ada");
-  await waits(page, "offline, 1 change waiting");
-  network.cuts.clear();
-  await comeBack(page);
-  await waits(page, "");
-
-  step("what waits in another tab is asked about at sign-out, and is taken over when that is closed");
-  const tab = await context.newPage();
-  await tab.goto(APP);
-  await checkbox(tab, "Last").waitFor();
-  network.cuts.set("all", "gone");
-  await add(tab, { title: "From the tab" });
-  await waits(tab, "offline, 1 change waiting");
-  const confirmation = page.getByRole("dialog", { name: "Sign out, and lose what is waiting?" });
-  await button(page, "Sign out").click();
-  await button(confirmation, "Stay").click();
-  await tab.close();
-  await waits(page, "offline, 1 change waiting");
-  await toggle(page, "Last", "pending");
-  await page.reload();
-  await waits(page, "offline, 2 changes waiting");
-  await checkbox(page, "From the tab").waitFor();
-  network.cuts.clear();
-  await comeBack(page);
-  await waits(page, "");
-
-  step("signing out asks about what waits, and clears what is kept, in every tab");
-  const other = await context.newPage();
-  await other.goto(APP);
-  await checkbox(other, "Last").waitFor();
-  await readyForOffline(page);
-  network.cuts.set("all", "gone");
-  await newTask(page).getByLabel("Title").fill("Never sent");
-  await page.keyboard.press("Enter");
-  await waits(page, "offline, 1 change waiting");
-  await button(page, "Sign out").click();
-  await inspect(page, "sign-out");
-  await button(confirmation, "Sign out and lose them").click();
-  await heading(page, "Welcome back").waitFor();
-  await heading(other, "Welcome back").waitFor();
-  await other.close();
-  await eventually(kept, 0);
-  assert.equal(await page.evaluate(() => caches.has("pages")), false);
-
-  step("nothing of it is shown without a network, nor to the next person");
-  await control("stop-app-it");
-  await page.goto(APP).catch(() => {});
-  await page.getByText("ERR_FAILED").waitFor();
-  assert.ok(!(await page.content()).includes("Last"));
-  await control("start-app-it");
-  network.cuts.clear();
-  await page.goto(APP);
-  await signUp(page, "Bob");
-  await heading(page, "Nothing to do yet").waitFor();
-  assert.ok(!(await page.content()).includes("Last"));
-  await waits(page, "");
-
-  step("a sign-out whose answer is lost");
-  await add(page, { title: "Bob's" });
-  await page.route(`${APP}/api/auth/sign-out`, (route) => route.fetch().then(() => route.abort()));
-  await button(page, "Sign out").click();
-  await alerted(page, "You could not be signed out.");
-  await page.goto(APP);
-  await heading(page, "Welcome back").waitFor();
-  await eventually(kept, 0);
-
-  step("signing out where storage is forbidden");
-  await page.addInitScript(() => {
-    IDBFactory.prototype.open = () => {
-      throw new DOMException("Forbidden.", "SecurityError");
-    };
-  });
-  await page.unrouteAll();
-  await page.reload();
-  await signIn(page, "Bob");
-  await add(page, { title: "Not kept" });
-  await signOut(page);
 }
 
 await story(async ({ step }) => {
@@ -421,7 +195,7 @@ await story(async ({ step }) => {
     await asksAboutConflicts(ours, theirs, step);
     await isCheap(ours, theirs, step);
     await theirs.context.close();
-    await forgets(ours, step);
+    await forgets(ours, network, step);
   } catch (error) {
     for (const page of opened) console.log(await page.locator("body").innerText({ timeout: 1000 }).catch(String));
     throw error;

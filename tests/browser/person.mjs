@@ -137,3 +137,21 @@ export async function fitsItsWidth(page) {
   const [needed, given] = await page.evaluate(() => [document.documentElement.scrollWidth, window.innerWidth]);
   assert.ok(needed <= given, `${needed} pixels are needed, and ${given} are there`);
 }
+
+const isPageKept = async () => Boolean(navigator.serviceWorker.controller && (await caches.match("/", { cacheName: "pages" })));
+/** The page can be opened without a network from now on. */
+export const readyForOffline = (page) => eventually(() => page.evaluate(isPageKept), true);
+
+export const toggle = async (page, title, state) => {
+  await checkbox(page, title).click();
+  await said(page, `“${title}” is ${state}.`);
+};
+
+export const save = async (page, title, changes) => {
+  await button(await edit(page, title, changes), "Save").click();
+  await said(page, `Saved “${changes.title}”.`);
+};
+
+/** Of all tasks that the API has. */
+export const titles = async (page) => (await call(page, "GET", "/api/tasks"))[1].map(({ title }) => title);
+export const question = (page, text) => page.locator(".question").filter({ hasText: text });

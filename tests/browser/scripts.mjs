@@ -6,7 +6,7 @@ import { setTimeout as delay } from "node:timers/promises";
 import { chromium } from "playwright-core";
 import { ARGUMENTS } from "./browsers.mjs";
 import { createNetwork } from "./network.mjs";
-import { button, checkbox, comeBack, newTask } from "./person.mjs";
+import { button, checkbox, comeBack, newTask, readyForOffline } from "./person.mjs";
 import { control, eventually } from "./story.mjs";
 
 const { PROGRAM, SEED, SCRIPTS } = process.env;
@@ -27,8 +27,6 @@ function randomFrom(seed) {
   };
 }
 
-const isKept = async () => Boolean(navigator.serviceWorker.controller && (await caches.match("/", { cacheName: "pages" })));
-
 class Device {
   constructor(name, context, app) {
     Object.assign(this, { name, context, app, own: [], isOffline: false });
@@ -42,9 +40,6 @@ class Device {
   }
 
   ready = () => this.page.locator(".tasks:not([aria-hidden]), .empty").waitFor();
-
-  /** So that the page can be opened without a network from now on. */
-  isKept = () => eventually(() => this.page.evaluate(isKept), true);
 
   /** The page says so when a change is made, or waits and is kept; or it asks. */
   acknowledged = (text) =>
@@ -130,7 +125,7 @@ async function act(browser, world, seed, number) {
     await devices[0].add("shared 1");
     await devices[0].add("shared 2");
     await devices[1].open();
-    await Promise.all(devices.map((device) => device.isKept()));
+    await Promise.all(devices.map((device) => readyForOffline(device.page)));
     await eventually(devices[1].titles, ["shared 2", "shared 1"]);
 
     log.push("begin");
