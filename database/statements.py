@@ -14,8 +14,7 @@ Convert = Callable[[Any], Any]
 # A statement, or a tuple of them that is a batch.
 Executables = Executable | tuple[Executable, ...]
 # A transaction of several round trips: it yields statements with their values, is given the rows of each, and returns
-# those of its answer. Whatever it raises undoes all of them. It may be run
-# more than once, each time from its start.
+# those of its answer. Whatever it raises undoes all of them. It may be run more than once, each time from its start.
 StepsRun = Generator[tuple[Executables, Mapping[str, Any]], Rows, Rows]
 # Begins one such transaction.
 Steps = Callable[[], StepsRun]

@@ -11,6 +11,7 @@ from database import Rows
 from endpoints.exchange import (
     caller,
     deleted,
+    fresh_caller,
     json_of,
     json_response,
     of_caller,
@@ -55,9 +56,8 @@ async def list_tasks(request: Request) -> Response:
         return unless_known(request, body, headers=headers)
 
     async def fetch(count: int, after: Position) -> Rows:
-        # Each piece has its own deadline, because a slow client may take long to read the one before.
-        fresh = request.app.state.database.caller(request.user.id)
-        return await store.list_tasks(fresh, request.user.id, query.status, query.sort, count, after)
+        database, user_id = fresh_caller(request), request.user.id
+        return await store.list_tasks(database, user_id, query.status, query.sort, count, after)
 
     array = pieces(fetch, query.sort, page, page[-1].id if query.limit else None)
     return StreamingResponse(array, headers=headers, media_type="application/json")

@@ -13,7 +13,7 @@ from starlette.responses import Response, StreamingResponse
 from database import Rows
 from database.loops import PerLoop
 from database.queue import FairQueue
-from endpoints.exchange import caller, json_response, replayed, within_limit
+from endpoints.exchange import caller, fresh_caller, json_response, replayed, within_limit
 from paging import Position
 from queries import transfer
 from queries.idempotency import IdempotencyKey
@@ -81,8 +81,7 @@ async def export_tasks(request: Request) -> Response:
         return Response(body, headers=headers, media_type=media)
 
     async def fetch(count: int, after: Position) -> Rows:
-        # Each piece has its own deadline, because a slow client may take long to read the one before.
-        return await transfer.list_oldest(request.app.state.database.caller(user_id), user_id, count, after)
+        return await transfer.list_oldest(fresh_caller(request), user_id, count, after)
 
     return StreamingResponse(pieces(fetch, "created", rows[:FIRST_ROWS], form=form), headers=headers, media_type=media)
 

@@ -75,11 +75,12 @@ def explain(status: int, body: str) -> str:
         return f"The answer is a {status} that is not of this API; see whether the URL is right."
     if status == 401:
         detail += " Give a token with --token or in TODO_TOKEN; for local use scripts/token makes one."
-    more = [f"  {told(error)}" for error in answer.get("errors", ())]
+    more = [f"  {problem_of(error)}" for error in answer.get("errors", ())]
     return "\n".join([f"Nothing was imported ({status}): {detail}", *more])
 
 
-def told(error: dict[str, str]) -> str:
+def problem_of(error: dict[str, str]) -> str:
+    """As a person reads it, of a line of the file or of the request."""
     line = f"line {error['line']}: " if "line" in error else ""
     return line + ("" if line and error["field"] == "body" else f"{error['field']} ") + error["message"]
 

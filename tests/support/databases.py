@@ -1,7 +1,7 @@
 """A fresh database for each test, of each kind: on SQLite, and in four ways on PostgreSQL.
 
-A test that asks for `database_url` (or anything built on it) runs once on each kind in `DATABASES`, and those of two
-folders on those in `KINDS`. Those marked `database("any")` run on SQLite alone, those marked
+A test that asks for `database_url` (or anything built on it) runs once on each kind in `DATABASES`, or on those that
+`KINDS` has for its file or folder. Those marked `database("any")` run on SQLite alone, those marked
 `database("two")` on SQLite and PostgreSQL, because others test how such statements fare with the rest, and those marked
 `database("bare")` on no kind that has its tables already. `--database KIND` runs all of them on that kind.
 """
@@ -88,11 +88,11 @@ def kinds_for(metafunc: pytest.Metafunc) -> Sequence[str]:
         kinds = ["sqlite"]
     elif of == "two":
         kinds = DATABASES[:2]
+    elif of == "bare":
+        kinds = DATABASES
     else:
         path = metafunc.definition.path
         kinds = KINDS.get(path.name) or KINDS.get(path.parent.name, DATABASES)
-        if of == "bare":
-            kinds = DATABASES
     return [kind for kind in kinds if of != "bare" or kind not in MADE_BEFORE]
 
 
